@@ -1,0 +1,222 @@
+"""The catalogue of activities: for each its name, what goes in and what comes out.
+
+The workflow calls by this catalogue and the modules in `sdlc.steps` implement it, so that
+workflow code imports no integration and both sides agree on types.
+Graph nodes (panels, coding agent) are activities too; the LangGraph plugin names them
+`<graph>.<node>`, and `panel_graph` and `AGENT_GRAPH` below name the graphs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from sdlc.domain import (
+    ApprovalDecision,
+    ArtifactRef,
+    AttentionAnswer,
+    ChangeSet,
+    CiReport,
+    Finding,
+    Instruction,
+    Panel,
+    PanelReport,
+    PullRequest,
+    Record,
+    Repository,
+    RunIdentity,
+    TestKind,
+    TestReport,
+    Ticket,
+    Usage,
+    Waiver,
+)
+from sdlc.progress import StepProgress
+
+In = TypeVar("In", bound=Record)
+Out = TypeVar("Out", bound=Record | None)
+
+
+@dataclass(frozen=True)
+class Activity(Generic[In, Out]):
+    """A typed name. `sdlc.steps` decorates with `@activity.defn(name=….name)`."""
+
+    name: str
+    takes: type[In]
+    gives: type[Out]
+
+
+class SelectTask(Record):
+    run: RunIdentity
+    claimant: str
+    """Who the ticket is assigned to: the bot's name in the tracker."""
+
+
+class OpenRepository(Record):
+    origin: str
+    base_branch: str = ""
+
+
+class BriefRequest(Record):
+    """What the engine is told in one round. The text is made in an activity and goes by reference."""
+
+    run: RunIdentity
+    ticket: Ticket
+    change: ChangeSet
+    """Before the first round `head_sha` equals `base_sha`."""
+    round: int = 0
+    panel_reports: tuple[PanelReport, ...] = ()
+    fingerprints: tuple[str, ...] = ()
+    """The findings to mend; empty with reports given: none of them."""
+    tests: tuple[TestReport, ...] = ()
+    """Red ones; their logs are read and cut to the part that matters."""
+    ci: CiReport | None = None
+    decisions: tuple[ApprovalDecision, ...] = ()
+    """Requests for changes, in the reviewer's words."""
+    instructions: tuple[Instruction, ...] = ()
+
+
+class RunTests(Record):
+    run: RunIdentity
+    change: ChangeSet
+    kind: TestKind
+
+
+class CheckAcceptance(Record):
+    run: RunIdentity
+    change: ChangeSet
+    ticket: Ticket
+
+
+class Evidence(Record):
+    """Everything the pull request's body and the reviews are made from."""
+
+    run: RunIdentity
+    ticket: Ticket
+    change: ChangeSet
+    panel_reports: tuple[PanelReport, ...] = ()
+    waivers: tuple[Waiver, ...] = ()
+    answers: tuple[AttentionAnswer, ...] = ()
+    tests: tuple[TestReport, ...] = ()
+    steps: tuple[StepProgress, ...] = ()
+    warnings: tuple[str, ...] = ()
+    usage: Usage = Usage()
+    starter: str = ""
+    fix_rounds: int = 0
+
+
+class OnPullRequest(Record):
+    """An activity about a pull request that exists."""
+
+    evidence: Evidence
+    pull_request: PullRequest
+
+
+class RequestApproval(Record):
+    evidence: Evidence
+    pull_request: PullRequest
+    reviewers: tuple[str, ...] = ()
+
+
+class RecordDecision(Record):
+    run: RunIdentity
+    repository: Repository
+    pull_request: PullRequest
+    decision: ApprovalDecision
+
+
+class CloseStory(Record):
+    evidence: Evidence
+    pull_request: PullRequest
+    approvals: tuple[ApprovalDecision, ...] = ()
+    merge: bool = False
+
+
+class ReleaseRun(Record):
+    """Compensation: the claim is given back, an open draft is closed, no work is deleted."""
+
+    run: RunIdentity
+    reason: str
+    repository: Repository | None = None
+    pull_request: PullRequest | None = None
+
+
+class TellPeople(Record):
+    run: RunIdentity
+    event: str
+    title: str
+    body: str
+    url: str = ""
+    on_ticket: bool = False
+    """Write it on the ticket as well."""
+
+
+class Nothing(Record):
+    """The answer of an activity that has nothing to say."""
+
+
+SELECT_TASK = Activity("select_task", SelectTask, Ticket)
+REFRESH_TICKET = Activity("refresh_ticket", SelectTask, Ticket)
+OPEN_REPOSITORY = Activity("open_repository", OpenRepository, Repository)
+WRITE_BRIEF = Activity("write_brief", BriefRequest, ArtifactRef)
+RUN_TESTS = Activity("run_tests", RunTests, TestReport)
+CHECK_ACCEPTANCE = Activity("check_acceptance", CheckAcceptance, TestReport)
+CREATE_PULL_REQUEST = Activity("create_pull_request", Evidence, PullRequest)
+WAIT_FOR_CI = Activity("wait_for_ci", OnPullRequest, CiReport)
+PUBLISH_REVIEWS = Activity("publish_reviews", OnPullRequest, Nothing)
+REQUEST_APPROVAL = Activity("request_approval", RequestApproval, PullRequest)
+RECORD_DECISION = Activity("record_decision", RecordDecision, Nothing)
+CLOSE_STORY = Activity("close_story", CloseStory, PullRequest)
+RELEASE_RUN = Activity("release_run", ReleaseRun, Nothing)
+TELL_PEOPLE = Activity("tell_people", TellPeople, Nothing)
+
+
+# --- graphs -------------------------------------------------------------------------------
+
+
+def panel_graph(panel: Panel) -> str:
+    """The name under which the plugin knows a panel's graph; its nodes are `<name>.<node>`."""
+    return f"panel_{panel.value}"
+
+
+AGENT_GRAPH = "coding_agent"
+
+
+class PanelRequest(Record):
+    """What a panel's graph starts from: `{"request": PanelRequest.model_dump(mode="json")}`.
+
+    It ends with `{"report": PanelReport as JSON}` in its state.
+    """
+
+    run: RunIdentity
+    panel: Panel
+    change: ChangeSet
+    ticket: Ticket
+    previous: tuple[Finding, ...] = ()
+    """Open findings of the round before, to be carried as resolved, still open or new."""
+    waived: tuple[str, ...] = ()
+
+
+class AgentRequest(Record):
+    """What the coding agent's graph starts from: `{"request": AgentRequest.model_dump(mode="json")}`.
+
+    It ends with `{"result": AgentResult as JSON}` in its state.
+    """
+
+    run: RunIdentity
+    change: ChangeSet
+    brief: ArtifactRef
+    max_turns: int = 60
+    model: str = ""
+    """Empty: the configured coder; otherwise a model's name, as after `escalate_model`."""
+
+
+class AgentResult(Record):
+    change: ChangeSet
+    summary: str = ""
+    """What the engine says it did, at most 2,000 characters."""
+    plan: tuple[str, ...] = ()
+    ended: str = "submitted"
+    """`submitted`, `no_change`, `turns`, `budget`, `stuck`."""
+    usage: Usage = Usage()
+    turns: int = 0

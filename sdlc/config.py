@@ -1,0 +1,276 @@
+"""Settings: `sdlc.yaml`, with the environment over it.
+
+Names in the environment are `SDLC_` and the keys joined by two underscores, such as
+`SDLC_RUN__MAX_FIX_ROUNDS=2`. The model is also understood by its usual names:
+`OPENAI_BASE_URL`, `OPENAI_API_KEY`, and `SDLC_MODEL`.
+"""
+
+from __future__ import annotations
+
+import getpass
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import platformdirs
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, YamlConfigSettingsSource
+
+from sdlc.domain import ApprovalPolicy, Budget, RunPolicy, StepLimits
+from sdlc.errors import ConfigurationError
+
+CONFIG_FILE = "sdlc.yaml"
+
+
+class Section(BaseModel):
+    """A part of the configuration; an unknown key is a typing error and is refused."""
+
+    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
+
+
+class TemporalSettings(Section):
+    """Where Temporal is. The standard `TEMPORAL_*` variables and `temporal.toml` win over this."""
+
+    address: str = ""
+    """Empty: the embedded dev server."""
+    namespace: str = "default"
+    task_queue: str = "vishkar-sdlc"
+    port: int = 0
+    """Port of the embedded server; 0 picks a free one."""
+    ui_port: int = 0
+    """Port of its web UI; 0 picks a free one."""
+
+
+class TrackerSettings(Section):
+    kind: Literal["local"] = "local"
+    """`local`: Markdown tickets in a folder."""
+    folder: Path | None = None
+    """Where the local tracker keeps its tickets; default `<data>/tickets`."""
+    claimant: str = "sdlc-bot"
+    """Who a claimed ticket is assigned to."""
+
+
+class ForgeSettings(Section):
+    kind: Literal["local"] = "local"
+    """`local`: a bare repository with pull requests as files beside it."""
+    folder: Path | None = None
+    """Where the local forge keeps its repositories; default `<data>/forge`."""
+    publish_branch: bool = True
+    """Push the run's branch to the repository that was given as well, so that it can be checked out there."""
+    submodules: bool = False
+    """Fetch submodules. Off by default: they bring code from places nobody named."""
+
+
+class Price(Section):
+    """USD per million tokens."""
+
+    input: float
+    output: float
+
+
+class ModelSettings(Section):
+    base_url: str = ""
+    """An OpenAI-compatible endpoint; empty: that of OpenAI."""
+    api_key: SecretStr | None = None
+    name: str = ""
+    """The model's name as the endpoint knows it."""
+    coder: str = ""
+    """Model of the coding agent; default `name`."""
+    reviewer: str = ""
+    """Model of the panels; default `name`."""
+    timeout_seconds: float = 180
+    max_output_tokens: int = 8_192
+    structured_output: Literal["auto", "json_schema", "prompt"] = "auto"
+    """How JSON is asked for. `auto` tries the endpoint's JSON schema and falls back to the prompt."""
+    prices: dict[str, Price] = {}
+    """By model name; a model without a price costs `unknown`, not 0."""
+
+
+class SandboxSettings(Section):
+    kind: Literal["bubblewrap", "none"] = "bubblewrap"
+    """`none` runs repository code without any protection, and every pull request then says so."""
+    memory_bytes: int = 4 * 1024**3
+    processes: int = 512
+    cpu_seconds: int = 3_600
+    file_bytes: int = 2 * 1024**3
+    """Largest single file."""
+    disk_bytes: int = 8 * 1024**3
+    """All that a command may add to its workspace."""
+    output_bytes: int = 2 * 1024**2
+    """Kept of a command's output, from its start and its end; the rest is counted."""
+
+
+class EngineSettings(Section):
+    name: Literal["agent"] = "agent"
+    max_turns: int = 60
+    command_seconds: float = 600
+    """Longest time one shell command of the agent may take."""
+    output_chars: int = 12_000
+    """What the model sees of a command's output; the middle is cut out and its size told."""
+
+
+class PanelSettings(Section):
+    lenses: bool = True
+    """Ask models as well; false leaves the analysers alone."""
+    max_model_findings: int = 6
+    """Published per panel; the rest is counted."""
+    analyser_seconds: float = 300
+
+
+class RunSettings(Section):
+    starter: str = Field(default_factory=getpass.getuser)
+    """Who starts a run from this machine."""
+    max_fix_rounds: int = Field(default=3, ge=0)
+    max_iterations: int = Field(default=2, ge=1)
+    budget: Budget = Budget()
+    approval: ApprovalPolicy = ApprovalPolicy(allow_starter=True)
+    """`allow_starter` is true with the local forge, where one person works alone."""
+    merge: bool = False
+    """Merge the pull request after its approval."""
+    limits: dict[str, StepLimits] = {}
+    """By step name, such as `unit_tests: {timeout_seconds: 3600}`."""
+    first_retry_seconds: float = 30
+    longest_retry_seconds: float = 300
+
+
+class StorageSettings(Section):
+    folder: Path | None = None
+    """Artifacts and large payloads, content-addressed; default `<data>/artifacts`."""
+    payload_threshold_bytes: int = 4_096
+    """Larger payloads leave the history for the folder."""
+
+
+class LogSettings(Section):
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    format: Literal["auto", "json", "console"] = "auto"
+    """`auto`: console at a terminal, JSON otherwise."""
+
+
+def default_cache_dir() -> Path:
+    """Clones, workspaces and environments: all of it can be made again."""
+    return Path(os.environ.get("SDLC_CACHE_DIR") or platformdirs.user_cache_dir("sdlc"))
+
+
+def default_data_dir() -> Path:
+    """Tickets, pull requests, the server's database, artifacts: what must not be lost."""
+    return Path(os.environ.get("SDLC_DATA_DIR") or platformdirs.user_data_dir("sdlc"))
+
+
+class Settings(BaseSettings):
+    """The whole configuration."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="SDLC_",
+        env_nested_delimiter="__",
+        extra="forbid",
+        use_attribute_docstrings=True,
+    )
+
+    data_dir: Path = Field(default_factory=default_data_dir)
+    """Tickets, pull requests, the server's database, artifacts."""
+    cache_dir: Path = Field(default_factory=default_cache_dir)
+    """Clones, workspaces, environments, the Temporal server: can be made again."""
+    temporal: TemporalSettings = TemporalSettings()
+    tracker: TrackerSettings = TrackerSettings()
+    forge: ForgeSettings = ForgeSettings()
+    llm: ModelSettings = ModelSettings()
+    sandbox: SandboxSettings = SandboxSettings()
+    engine: EngineSettings = EngineSettings()
+    panels: PanelSettings = PanelSettings()
+    run: RunSettings = Field(default_factory=RunSettings)
+    storage: StorageSettings = StorageSettings()
+    log: LogSettings = LogSettings()
+
+    @property
+    def tickets_dir(self) -> Path:
+        return self.tracker.folder or self.data_dir / "tickets"
+
+    @property
+    def forge_dir(self) -> Path:
+        return self.forge.folder or self.data_dir / "forge"
+
+    @property
+    def artifacts_dir(self) -> Path:
+        return self.storage.folder or self.data_dir / "artifacts"
+
+    def run_policy(self) -> RunPolicy:
+        """The part that a run keeps from its start to its end."""
+        return RunPolicy(
+            max_fix_rounds=self.run.max_fix_rounds,
+            max_iterations=self.run.max_iterations,
+            budget=self.run.budget,
+            approval=self.run.approval,
+            merge=self.run.merge,
+            engine=self.engine.name,
+            limits=self.run.limits,
+            first_retry_seconds=self.run.first_retry_seconds,
+            longest_retry_seconds=self.run.longest_retry_seconds,
+        )
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return (init_settings, env_settings)
+
+
+def load(path: Path | None = None, *, overrides: Mapping[str, Any] | None = None) -> Settings:
+    """The settings of a configuration file and the environment.
+
+    `path` is a file that was named; without one, `sdlc.yaml` in the working folder is read if
+    it is there. `overrides` are values of the command line, by section, and win over both.
+    Raises ConfigurationError with the place and the mend.
+    """
+    if path is not None and not path.is_file():
+        raise ConfigurationError(f"There is no configuration file {path}; name one that exists, or leave --config out.")
+    file = path or Path(CONFIG_FILE)
+    return _validated(file if file.is_file() else None, overrides or {})
+
+
+def _validated(file: Path | None, overrides: Mapping[str, Any]) -> Settings:
+    class FromFile(Settings):
+        @classmethod
+        def settings_customise_sources(
+            cls, settings_cls: type[BaseSettings], *args: Any, **kwargs: PydanticBaseSettingsSource
+        ) -> tuple[PydanticBaseSettingsSource, ...]:
+            sources = [kwargs["init_settings"], kwargs["env_settings"]]
+            if file is not None:
+                sources.append(YamlConfigSettingsSource(settings_cls, yaml_file=file))
+            return tuple(sources)
+
+    try:
+        settings = FromFile(**_with_model_environment(overrides))
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        where = f"{file}" if file is not None else "the environment"
+        mend = (
+            "there is no such setting; `sdlc config show` lists them all"
+            if first["type"] == "extra_forbidden"
+            else first["msg"]
+        )
+        raise ConfigurationError(f"Configuration: `{place}` ({where}): {mend}.") from error
+    except Exception as error:  # a YAML error has no common base that pydantic-settings promises
+        raise ConfigurationError(f"Configuration file {file} can't be read: {error}") from error
+    return Settings.model_construct(**{name: getattr(settings, name) for name in Settings.model_fields})
+
+
+def _with_model_environment(overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """`OPENAI_*` and `SDLC_MODEL` under the overrides, refusing what the libraries read differently."""
+    if os.environ.get("OPENAI_API_BASE") and os.environ.get("OPENAI_BASE_URL"):
+        # LangChain prefers the first and the SDK knows only the second: two endpoints in one run.
+        raise ConfigurationError("OPENAI_API_BASE and OPENAI_BASE_URL are both set; unset OPENAI_API_BASE.")
+    values: dict[str, Any] = dict(overrides)
+    llm = dict(values.get("llm") or {})
+    for key, variable in (("base_url", "OPENAI_BASE_URL"), ("api_key", "OPENAI_API_KEY"), ("name", "SDLC_MODEL")):
+        if os.environ.get(variable) and not os.environ.get(f"SDLC_LLM__{key.upper()}"):
+            llm.setdefault(key, os.environ[variable])
+    if llm:
+        values["llm"] = llm
+    return values

@@ -1,0 +1,119 @@
+"""Every error that the system raises on purpose.
+
+    SdlcError
+    ├── UsageError            wrong use: told to the caller, exit code 2
+    │   ├── ConfigurationError    a setting is wrong or missing
+    │   ├── TicketInvalid         the ticket file can't be read as a ticket
+    │   ├── RepositoryInvalid     not a repository, empty, or needs something we can't give
+    │   └── RunNotFound           no such run, or it is over
+    ├── FinalError            the input is at fault: not retried, a person is asked
+    │   ├── TicketNotFound
+    │   ├── TicketTaken           claimed by somebody else
+    │   ├── PermissionDenied      names the permission that is missing
+    │   ├── ModelRefused          bad key, content refusal, context overflow
+    │   ├── ModelAnswerInvalid    not the JSON that was asked for, after one repair
+    │   ├── SandboxUnavailable    repository code will not be run without one
+    │   ├── GuardRailViolation    the change touches what it may not
+    │   ├── BranchConflict        somebody else's work is on our branch
+    │   └── NothingChanged        the engine ended without a change
+    └── WorldError            the world is at fault: retried
+        ├── ServiceUnavailable    429, 5xx, time-out, connection refused; may know when to come back
+        └── WorkspaceBroken       a clone or worktree is damaged; made anew on the next try
+
+A message says what is wrong, where, and what to do next, in one sentence or two.
+"""
+
+from __future__ import annotations
+
+
+class SdlcError(Exception):
+    """Base of all our errors; `str(error)` is fit for a person."""
+
+
+class UsageError(SdlcError):
+    pass
+
+
+class ConfigurationError(UsageError):
+    pass
+
+
+class TicketInvalid(UsageError):
+    pass
+
+
+class RepositoryInvalid(UsageError):
+    pass
+
+
+class RunNotFound(UsageError):
+    pass
+
+
+class FinalError(SdlcError):
+    pass
+
+
+class TicketNotFound(FinalError):
+    pass
+
+
+class TicketTaken(FinalError):
+    pass
+
+
+class PermissionDenied(FinalError):
+    pass
+
+
+class ModelRefused(FinalError):
+    pass
+
+
+class ModelAnswerInvalid(FinalError):
+    pass
+
+
+class SandboxUnavailable(FinalError):
+    pass
+
+
+class GuardRailViolation(FinalError):
+    pass
+
+
+class BranchConflict(FinalError):
+    pass
+
+
+class NothingChanged(FinalError):
+    pass
+
+
+class WorldError(SdlcError):
+    pass
+
+
+class ServiceUnavailable(WorldError):
+    """`retry_after` in seconds, where the service said when to come back."""
+
+    def __init__(self, message: str, *, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class WorkspaceBroken(WorldError):
+    pass
+
+
+def _subclasses(root: type[SdlcError]) -> list[type[SdlcError]]:
+    found = [root]
+    for child in root.__subclasses__():
+        found.extend(_subclasses(child))
+    return found
+
+
+NON_RETRYABLE: tuple[str, ...] = tuple(
+    sorted({error.__name__ for root in (UsageError, FinalError) for error in _subclasses(root)})
+)
+"""Error type names for `RetryPolicy.non_retryable_error_types`: Temporal knows errors by name."""

@@ -1,0 +1,142 @@
+"""The protocols behind which the world stands. Which implementation is used is configuration, never an `if` in a step.
+
+Every method that changes something is safe to repeat: it looks for its own earlier effect,
+by `RunIdentity.marker`, before it makes one.
+Raised by all: `PermissionDenied` (final), `ServiceUnavailable` (retried).
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from sdlc.domain import (
+    ApprovalDecision,
+    CiReport,
+    Finding,
+    PullRequest,
+    Record,
+    Repository,
+    RunIdentity,
+    Ticket,
+    TicketStatus,
+)
+
+
+class Tracker(Protocol):
+    """Where tickets live."""
+
+    async def next_key(self) -> str | None:
+        """The key of the next ticket worth taking, or None when there is none."""
+        ...
+
+    async def ticket(self, key: str) -> Ticket:
+        """The ticket as it stands now; TicketNotFound."""
+        ...
+
+    async def claim(self, key: str, *, claimant: str, run: RunIdentity) -> Ticket:
+        """Assign it, move it to In Progress, comment with the run's link.
+
+        Raises TicketTaken if another run or person has it.
+        """
+        ...
+
+    async def release(self, key: str, *, run: RunIdentity, reason: str) -> None:
+        """Give a claim of this run back: unassign, To Do, comment. Nothing if the claim is not ours."""
+        ...
+
+    async def move(self, key: str, status: TicketStatus, *, run: RunIdentity) -> None:
+        """Bring the ticket to a status; nothing if it is there already."""
+        ...
+
+    async def comment(self, key: str, body: str, *, run: RunIdentity, topic: str) -> None:
+        """Write or edit this run's one comment on `topic`."""
+        ...
+
+
+class PullRequestDraft(Record):
+    """A pull request as a run wants it to be."""
+
+    repository: Repository
+    branch: str
+    head_sha: str
+    title: str
+    body: str
+    labels: tuple[str, ...] = ()
+
+
+class Review(Record):
+    """What the panels say on a pull request."""
+
+    head_sha: str
+    summary: str
+    """Markdown, one comment updated in place."""
+    findings: tuple[Finding, ...] = ()
+    """Shown inline, each once by fingerprint; those published before and no longer here are marked resolved."""
+    statuses: dict[str, tuple[str, str]] = {}
+    """Context → (`success` | `failure` | `pending`, description), set on the head."""
+
+
+class Forge(Protocol):
+    """Where the repository and its pull requests live."""
+
+    async def open_repository(self, origin: str, *, base_branch: str = "") -> Repository:
+        """The repository of a path or URL, with its base branch and the sha to start from; RepositoryInvalid."""
+        ...
+
+    async def open_pull_request(self, draft: PullRequestDraft, *, run: RunIdentity) -> PullRequest:
+        """Bring the branch to `head_sha` and the pull request to the draft: found by branch and marker, else made.
+
+        Raises BranchConflict if the branch holds work that is not ours.
+        """
+        ...
+
+    async def pull_request(self, repository: Repository, number: int) -> PullRequest:
+        """As it stands now."""
+        ...
+
+    async def checks(self, repository: Repository, pull_request: PullRequest) -> CiReport:
+        """The forge's own checks for the head."""
+        ...
+
+    async def publish_review(
+        self, repository: Repository, pull_request: PullRequest, review: Review, *, run: RunIdentity
+    ) -> None: ...
+
+    async def mark_ready(
+        self, repository: Repository, pull_request: PullRequest, *, reviewers: tuple[str, ...], run: RunIdentity
+    ) -> PullRequest:
+        """Draft → open, reviewers asked."""
+        ...
+
+    async def record_decision(
+        self, repository: Repository, pull_request: PullRequest, decision: ApprovalDecision, *, run: RunIdentity
+    ) -> None:
+        """Show a decision that was made elsewhere where the pull request is."""
+        ...
+
+    async def merge(self, repository: Repository, pull_request: PullRequest, *, run: RunIdentity) -> PullRequest:
+        """Merge the head that was approved; nothing if it is merged already; BranchConflict if it can't be."""
+        ...
+
+    async def close(
+        self, repository: Repository, pull_request: PullRequest, *, reason: str, run: RunIdentity
+    ) -> PullRequest:
+        """Close without merging; the branch stays."""
+        ...
+
+
+class Notice(Record):
+    """Something that people should hear."""
+
+    event: str
+    """`needs_approval`, `reminder`, `needs_attention`, `budget`, `finished`."""
+    title: str
+    body: str
+    run: RunIdentity
+    url: str = ""
+
+
+class Notifier(Protocol):
+    async def notify(self, notice: Notice) -> None:
+        """Tell people; a repeated notice (same run, event and title) is told once where the channel allows it."""
+        ...
