@@ -94,6 +94,8 @@ class Evidence(Record):
     run: RunIdentity
     ticket: Ticket
     change: ChangeSet
+    summary: str = ""
+    """What the engine says it did."""
     panel_reports: tuple[PanelReport, ...] = ()
     waivers: tuple[Waiver, ...] = ()
     answers: tuple[AttentionAnswer, ...] = ()

@@ -199,6 +199,7 @@ class Settings(BaseSettings):
         return RunPolicy(
             max_fix_rounds=self.run.max_fix_rounds,
             max_iterations=self.run.max_iterations,
+            max_turns=self.engine.max_turns,
             budget=self.run.budget,
             approval=self.run.approval,
             merge=self.run.merge,

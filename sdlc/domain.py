@@ -495,6 +495,8 @@ class RunPolicy(Record):
     max_fix_rounds: int = 3
     max_iterations: int = 2
     """Tries of the work loop within one round: implement, test, fix."""
+    max_turns: int = 60
+    """Model calls of the engine in one implementation."""
     budget: Budget = Budget()
     approval: ApprovalPolicy = ApprovalPolicy()
     merge: bool = False

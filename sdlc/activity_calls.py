@@ -1,0 +1,48 @@
+"""How workflow code calls an activity of the catalogue: typed, with the step's limits."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TypeVar
+
+from temporalio import workflow
+
+with workflow.unsafe.imports_passed_through():
+    from sdlc import policy as policies
+    from sdlc.activities import Activity
+    from sdlc.domain import Record, RunPolicy
+    from sdlc.progress import Step
+
+In = TypeVar("In", bound=Record)
+Out = TypeVar("Out", bound=Record | None)
+
+
+async def call(
+    activity: Activity[In, Out],
+    request: In,
+    *,
+    step: Step,
+    policy: RunPolicy,
+    timeout: float | None = None,
+    attempts: int | None = None,
+    summary: str = "",
+) -> Out:
+    """Run an activity under its step's limits; `timeout` (s) and `attempts` set others for a small one within a step.
+
+    Raises ActivityError when attempts ran out, the error is final, or the work was cancelled.
+    """
+    limits = policies.limits_for(step, policy)
+    if attempts is not None:
+        limits = limits.model_copy(update={"attempts": attempts})
+    result: Out = await workflow.execute_activity(
+        activity.name,
+        request,
+        result_type=activity.gives,
+        start_to_close_timeout=timedelta(seconds=timeout or limits.timeout_seconds),
+        heartbeat_timeout=timedelta(seconds=limits.heartbeat_seconds) if limits.heartbeat_seconds else None,
+        retry_policy=policies.retry_policy(limits, policy),
+        # A cancelled activity is waited for: what undoes its effect must not run beside it.
+        cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
+        summary=summary or f"{step.number} {step.title}",
+    )
+    return result

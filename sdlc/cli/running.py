@@ -1,0 +1,93 @@
+"""Commands that do work: run, resume-run, demo, start, dev, worker."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sdlc.cli.context import CONTEXT, connected_runs, say, wait_for
+from sdlc.cli.reading import AsJson, Key, print_json
+
+AutoApprove = Annotated[bool, typer.Option("--auto-approve", help="Send the approval as soon as it is due.")]
+Repo = Annotated[str, typer.Option("--repo", help="Path or URL of the git repository.")]
+Base = Annotated[str, typer.Option("--base", help="Branch to start from; default: the repository's own default.")]
+
+
+def register(app: typer.Typer) -> None:
+    app.command("demo")(demo)
+    app.command("run")(run)
+    app.command("resume-run")(resume_run)
+    app.command("start")(start)
+    app.command("dev")(dev)
+    app.command("worker")(worker)
+
+
+def demo(auto_approve: AutoApprove = False, as_json: AsJson = False) -> None:
+    """Run the bundled ticket on the bundled repository, with everything embedded."""
+    from sdlc.cli.demonstration import demonstrate
+
+    raise typer.Exit(wait_for(demonstrate(CONTEXT, auto_approve=auto_approve, as_json=as_json)))
+
+
+def run(
+    ticket: Annotated[Path, typer.Option("--ticket", help="A Markdown file with a title and what is wanted.")],
+    repo: Repo = ".",
+    base: Base = "",
+    auto_approve: AutoApprove = False,
+    as_json: AsJson = False,
+) -> None:
+    """Do one run to its end in the foreground: embedded server, tracker and forge, your repository and model."""
+    from sdlc.cli.foreground import run_ticket
+
+    settings = CONTEXT.settings()
+    raise typer.Exit(
+        wait_for(run_ticket(settings, ticket, repo, base=base, auto_approve=auto_approve, as_json=as_json))
+    )
+
+
+def resume_run(key: Key, auto_approve: AutoApprove = False, as_json: AsJson = False) -> None:
+    """Go on with a run that was left, in the foreground."""
+    from sdlc.cli.foreground import resume
+
+    raise typer.Exit(wait_for(resume(CONTEXT.settings(), key, auto_approve=auto_approve, as_json=as_json)))
+
+
+def start(
+    key: Annotated[str, typer.Argument(help="The ticket's key in the tracker, or a Markdown file.")],
+    repo: Repo = ".",
+    base: Base = "",
+    as_json: AsJson = False,
+) -> None:
+    """Start a run and return; a second start for the same ticket joins the first."""
+
+    async def send() -> None:
+        from sdlc.cli.foreground import prepare
+
+        settings = CONTEXT.settings()
+        runs = await connected_runs(settings)
+        file = Path(key)
+        request = await prepare(settings, file if file.suffix == ".md" else key, repo, base=base)
+        started = await runs.start(request)
+        if as_json:
+            print_json({"ticket": request.ticket_key, **vars(started)})
+        else:
+            done = "joined the run that is there" if started.joined else "started"
+            typer.echo(f"{request.ticket_key}: {done} ({started.workflow_id}).")
+
+    wait_for(send())
+
+
+def dev() -> None:
+    """Keep server and worker up in one process until Ctrl-C; runs that were left go on."""
+    from sdlc.cli.foreground import serve
+
+    wait_for(serve(CONTEXT.settings(), say))
+
+
+def worker() -> None:
+    """Run a worker for the server that the environment or the configuration names."""
+    from sdlc.cli.foreground import work
+
+    wait_for(work(CONTEXT.settings(), say))

@@ -1,0 +1,263 @@
+"""What people can say to a run and ask of it: signals, updates with validators, queries, the audit trail.
+
+Signals and updates carry the same decisions. A signal that is not allowed is recorded in the
+audit trail and changes nothing; an update is refused at once with the reason. Handlers only
+change the state that the main flow waits on; they never act themselves.
+Every handler takes one JSON object that can grow: unknown fields are ignored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from temporalio import workflow
+from temporalio.common import RawValue
+from temporalio.exceptions import ApplicationError
+
+with workflow.unsafe.imports_passed_through():
+    from sdlc import policy
+    from sdlc.domain import (
+        ApprovalDecision,
+        AttentionAnswer,
+        AttentionKind,
+        AuditEntry,
+        ChangeSet,
+        DecisionKind,
+        Instruction,
+        MessageReceipt,
+        Record,
+        RunPolicy,
+        RunRequest,
+        RunState,
+    )
+    from sdlc.run_payloads import Answered, Decided, ModelChosen, OutsideChange, Spoken
+
+
+MAX_AUDIT_ENTRIES = 2_000
+"""A flood of refused signals must not grow a run's memory without end; what is left out is counted."""
+
+
+class RunMessages:
+    """State that messages change, and the handlers that change it. The main flow is in `sdlc.workflow`."""
+
+    def __init__(self, request: RunRequest) -> None:
+        self.request = request
+        self.policy: RunPolicy = request.policy
+        self.state = RunState.RUNNING
+        self.change: ChangeSet | None = None
+        self.paused = False
+        self.model = ""
+        self.decisions: list[ApprovalDecision] = []
+        """Accepted ones about the present head, in the order in which they came."""
+        self.answer: AttentionAnswer | None = None
+        self.instructions: list[Instruction] = []
+        """Not yet taken up by the engine."""
+        self.waived: set[str] = set()
+        self.nudges = 0
+        self.abort_reason = ""
+        self._seen: set[str] = set()
+        self._audit: list[AuditEntry] = []
+        self._audit_left_out = 0
+
+    # --- hooks of the main flow ---------------------------------------------------------
+
+    async def tell_engine(self, signal: str, payload: Record) -> bool:
+        """Pass a word on to the engine's child workflow; False if none runs. The main flow overrides this."""
+        return False
+
+    def stop_work(self) -> None:
+        """Cancel whatever is under way. The main flow overrides this."""
+
+    # --- approvals ------------------------------------------------------------------------
+
+    @workflow.signal(description="Approve the present head: {by, comment?, head_sha?}")
+    def approve(self, said: Decided) -> None:
+        self._hear(DecisionKind.APPROVE, said)
+
+    @workflow.signal(description="Reject the change for good: {by, comment?, head_sha?}")
+    def reject(self, said: Decided) -> None:
+        self._hear(DecisionKind.REJECT, said)
+
+    @workflow.signal(description="Ask for changes: {by, comment, head_sha?}")
+    def request_changes(self, said: Decided) -> None:
+        self._hear(DecisionKind.REQUEST_CHANGES, said)
+
+    def _hear(self, kind: DecisionKind, said: Decided) -> None:
+        decision = ApprovalDecision(kind=kind, **said.model_dump())
+        if self._is_repeated(decision):
+            return
+        refused = self._why_refused(decision)
+        if refused:
+            self.record(kind.value, said.by, decision.source, accepted=False, detail=refused)
+        else:
+            self._accept(decision)
+
+    @workflow.update(description="Approve, reject or request changes, and hear at once whether it counts")
+    def decide(self, decision: ApprovalDecision) -> MessageReceipt:
+        if self._is_repeated(decision):
+            return MessageReceipt(accepted=True, message="That decision had been received already.")
+        self._accept(decision)
+        return MessageReceipt(accepted=True, message=f"{decision.kind.value.replace('_', ' ')}: counted.")
+
+    @decide.validator
+    def _validate_decide(self, decision: ApprovalDecision) -> None:
+        # A refused update leaves no event, and so no audit entry; the signals' refusals do.
+        if decision.decision_id and decision.decision_id in self._seen:
+            return
+        refused = self._why_refused(decision)
+        if refused:
+            raise ApplicationError(refused, type="DecisionRefused", non_retryable=True)
+
+    def _why_refused(self, decision: ApprovalDecision) -> str | None:
+        if self.state is RunState.AWAITING_APPROVAL and policy.people_say(self.decisions, self.policy.approval):
+            return "Somebody else has decided about this head already."
+        return policy.decision_refused(
+            decision,
+            policy=self.policy.approval,
+            starter=self.request.starter,
+            state=self.state,
+            change=self.change,
+            earlier=self.decisions,
+        )
+
+    def _accept(self, decision: ApprovalDecision) -> None:
+        assert self.change is not None  # noqa: S101 - decision_refused has looked
+        counted = decision.model_copy(update={"head_sha": self.change.head_sha})
+        self.decisions.append(counted)
+        if decision.decision_id:
+            self._seen.add(decision.decision_id)
+        self.record(decision.kind.value, decision.by, decision.source, detail=decision.comment)
+
+    def _is_repeated(self, decision: ApprovalDecision) -> bool:
+        return bool(decision.decision_id) and decision.decision_id in self._seen
+
+    # --- a run that needs attention -----------------------------------------------------------
+
+    @workflow.signal(description="Go on after trouble, with an instruction if there is one: {by, instruction?}")
+    def retry(self, said: Answered) -> None:
+        self._take_answer(AttentionKind.RETRY, said)
+
+    @workflow.signal(description="Let what holds the run up stand: {by, reason, fingerprints?}")
+    def waive(self, said: Answered) -> None:
+        if self._why_not_answered(AttentionKind.WAIVE, said) is None and self.state is not RunState.NEEDS_ATTENTION:
+            # Given ahead of time: named findings are let through when they turn up.
+            self.waived.update(said.fingerprints)
+            self.record("waive", said.by, detail=said.reason)
+            return
+        self._take_answer(AttentionKind.WAIVE, said)
+
+    @workflow.signal(description="Stop for good; the claim is given back, the work is kept: {by, reason?}")
+    def abort(self, said: Answered) -> None:
+        if self.state.is_over or self.abort_reason:
+            self.record("abort", said.by, accepted=False, detail="The run is over already.")
+            return
+        self.abort_reason = said.reason or f"aborted by {said.by}"
+        self.record("abort", said.by, detail=said.reason)
+        self.stop_work()
+
+    @workflow.update(description="Answer a run that needs attention, and hear at once whether it counts")
+    def attend(self, answer: AttentionAnswer) -> MessageReceipt:
+        said = Answered(
+            by=answer.by, reason=answer.reason, instruction=answer.instruction, fingerprints=answer.fingerprints
+        )
+        if answer.kind is AttentionKind.ABORT:
+            self.abort(said)
+        elif answer.kind is AttentionKind.WAIVE:
+            self.waive(said)
+        else:
+            self.retry(said)
+        return MessageReceipt(accepted=True, message=f"{answer.kind.value}: taken up.")
+
+    @attend.validator
+    def _validate_attend(self, answer: AttentionAnswer) -> None:
+        said = Answered(by=answer.by, reason=answer.reason, fingerprints=answer.fingerprints)
+        refused = self._why_not_answered(answer.kind, said)
+        if refused:
+            raise ApplicationError(refused, type="AnswerRefused", non_retryable=True)
+
+    def _take_answer(self, kind: AttentionKind, said: Answered) -> None:
+        refused = self._why_not_answered(kind, said)
+        if refused:
+            self.record(kind.value, said.by, accepted=False, detail=refused)
+            return
+        self.answer = AttentionAnswer(kind=kind, **said.model_dump())
+        self.record(kind.value, said.by, detail=said.reason or said.instruction)
+
+    def _why_not_answered(self, kind: AttentionKind, said: Answered) -> str | None:
+        if self.state.is_over:
+            return f"The run is over ({self.state.value})."
+        if kind is AttentionKind.ABORT:
+            return None
+        if kind is AttentionKind.WAIVE and not said.reason.strip():
+            return "Say why it may stand: a waiver needs a reason."
+        if self.state is not RunState.NEEDS_ATTENTION and not (kind is AttentionKind.WAIVE and said.fingerprints):
+            return f"The run does not need attention now; it is {self.state.value.replace('_', ' ')}."
+        if self.answer is not None:
+            return f"{self.answer.by} has answered already ({self.answer.kind.value})."
+        return None
+
+    # --- steering -----------------------------------------------------------------------------
+
+    @workflow.signal(description="Halt before the next step or turn: {by?, reason?}")
+    async def pause(self, said: Spoken) -> None:
+        self.paused = True
+        self.record("pause", said.by, detail=said.reason)
+        await self.tell_engine("pause", said)
+
+    @workflow.signal(description="Go on after a pause: {by?}")
+    async def resume(self, said: Spoken) -> None:
+        self.paused = False
+        self.record("resume", said.by, detail=said.reason)
+        await self.tell_engine("resume", said)
+
+    @workflow.signal(description="A word for the engine, taken up between two turns: {text, by?}")
+    async def inject_instruction(self, said: Instruction) -> None:
+        if self.state.is_over:
+            self.record("inject_instruction", said.by, accepted=False, detail="The run is over.")
+            return
+        self.record("inject_instruction", said.by, detail=said.text)
+        if not await self.tell_engine("inject_instruction", said):
+            self.instructions.append(said)
+
+    @workflow.signal(description="Use another model from the next turn on: {model, by?}")
+    async def escalate_model(self, said: ModelChosen) -> None:
+        self.model = said.model
+        self.record("escalate_model", said.by, detail=said.model)
+        await self.tell_engine("escalate_model", said)
+
+    @workflow.signal(description="A check of the forge ended; the run looks at it anew")
+    def ci_changed(self, said: OutsideChange) -> None:
+        self.nudges += 1
+
+    @workflow.signal(description="The pull request changed; the run looks at it anew")
+    def pull_request_changed(self, said: OutsideChange) -> None:
+        self.nudges += 1
+
+    @workflow.signal(dynamic=True)
+    def unknown_signal(self, name: str, args: Sequence[RawValue]) -> None:
+        self.record(name, accepted=False, detail="There is no such signal; it changed nothing.")
+
+    # --- audit --------------------------------------------------------------------------------
+
+    def record(
+        self, event: str, by: str = "", source: str = "", *, accepted: bool = True, detail: str = "", head: str = ""
+    ) -> None:
+        """Add a line to the audit trail; beyond the cap only accepted decisions are."""
+        if len(self._audit) >= MAX_AUDIT_ENTRIES and not accepted:
+            self._audit_left_out += 1
+            return
+        self._audit.append(
+            AuditEntry(
+                at=workflow.now(),
+                event=event,
+                by=by,
+                source=source,
+                head_sha=head or (self.change.head_sha if self.change else ""),
+                accepted=accepted,
+                detail=detail[:2_000],
+            )
+        )
+
+    @workflow.query(description="Who decided what, when, about which head; refused decisions too")
+    def audit(self) -> list[AuditEntry]:
+        return self._audit

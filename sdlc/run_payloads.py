@@ -1,0 +1,48 @@
+"""The shapes of what can be said to a run: one JSON object each, which can grow."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from sdlc.domain import Record
+
+
+class Decided(Record):
+    """Payload of `approve`, `reject` and `request_changes`."""
+
+    by: Annotated[str, Field(min_length=1, max_length=200)]
+    comment: Annotated[str, Field(max_length=65_536)] = ""
+    head_sha: str = ""
+    source: str = "signal"
+    decision_id: str = ""
+
+
+class Answered(Record):
+    """Payload of `retry`, `waive` and `abort`."""
+
+    by: Annotated[str, Field(min_length=1, max_length=200)]
+    reason: Annotated[str, Field(max_length=65_536)] = ""
+    instruction: Annotated[str, Field(max_length=65_536)] = ""
+    fingerprints: tuple[str, ...] = ()
+
+
+class Spoken(Record):
+    """Payload of `pause` and `resume`."""
+
+    by: Annotated[str, Field(max_length=200)] = ""
+    reason: Annotated[str, Field(max_length=65_536)] = ""
+
+
+class ModelChosen(Record):
+    """Payload of `escalate_model`."""
+
+    model: Annotated[str, Field(min_length=1, max_length=200)]
+    by: str = ""
+
+
+class OutsideChange(Record):
+    """Payload of `ci_changed` and `pull_request_changed`: a nudge to look again, never a fact by itself."""
+
+    reason: str = ""

@@ -1,0 +1,215 @@
+"""What a run shows of itself: the account of its steps, the answers to queries, the Temporal UI."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from temporalio import workflow
+from temporalio.common import SearchAttributeKey
+
+with workflow.unsafe.imports_passed_through():
+    from sdlc import policy
+    from sdlc.activities import Evidence
+    from sdlc.domain import (
+        Finding,
+        PanelReport,
+        Plan,
+        PullRequest,
+        Repository,
+        RunIdentity,
+        RunRequest,
+        RunState,
+        TestKind,
+        TestReport,
+        Ticket,
+        Usage,
+        Waiver,
+    )
+    from sdlc.progress import RunOutcome, RunProgress, Step, StepLedger, StepState
+    from sdlc.run_messages import RunMessages
+
+TICKET = SearchAttributeKey.for_keyword("SdlcTicket")
+REPOSITORY = SearchAttributeKey.for_keyword("SdlcRepository")
+STEP = SearchAttributeKey.for_keyword("SdlcStep")
+STATE = SearchAttributeKey.for_keyword("SdlcState")
+WAITS_FOR = SearchAttributeKey.for_keyword("SdlcWaitsFor")
+
+
+class RunView(RunMessages):
+    """The state of a run beyond what messages change, and how it is shown."""
+
+    def __init__(self, request: RunRequest) -> None:
+        super().__init__(request)
+        self.ledger = StepLedger()
+        self.ticket: Ticket | None = None
+        self.repository: Repository | None = None
+        self.pull_request: PullRequest | None = None
+        self.plan: tuple[str, ...] = ()
+        self.summary = ""
+        self.reports: tuple[PanelReport, ...] = ()
+        self.tests: dict[TestKind, TestReport] = {}
+        self.waivers: list[Waiver] = []
+        self.usage = Usage()
+        self.turns = 0
+        self.round = 0
+        """Grows with each implementation; the engine's brief says it."""
+        self.implementations = 0
+        self.fix_rounds = 0
+        self.rounds_left = self.policy.max_fix_rounds
+        self.revisions = 0
+        self.portions = 1
+        """Budgets granted: one, and one more with each retry."""
+        self.waits_for = ""
+        self.reason = ""
+        self.warnings: list[str] = []
+        self.current = Step.SELECT_TASK
+        self._started = workflow.now()
+
+    # --- the account of the steps -----------------------------------------------------------
+
+    def enter(self, step: Step, state: StepState = StepState.RUNNING) -> None:
+        self.ledger.enter(step, workflow.now(), state)
+        self.current = step
+        self.show()
+
+    def leave(self, step: Step, state: StepState, result: str = "") -> None:
+        self.ledger.leave(step, workflow.now(), state, " ".join(result.split())[:300])
+
+    def end_open_steps(self, result: str) -> None:
+        for entry in self.ledger.all():
+            if entry.state in (StepState.RUNNING, StepState.WAITING):
+                self.leave(Step.of(entry.name), StepState.FAILED, result)
+
+    def warn(self, text: str) -> None:
+        if text not in self.warnings:
+            self.warnings.append(text)
+
+    # --- facts ----------------------------------------------------------------------------------
+
+    def identity(self) -> RunIdentity:
+        info = workflow.info()
+        link = ""
+        if self.request.ui_url:
+            link = f"{self.request.ui_url}/namespaces/{info.namespace}/workflows/{info.workflow_id}/{info.run_id}"
+        # The first run id stays the same over a reset or a continue-as-new, and so do the markers made from it.
+        return RunIdentity(
+            workflow_id=info.workflow_id,
+            run_id=info.first_execution_run_id,
+            ticket_key=self.request.ticket_key,
+            link=link,
+        )
+
+    def open_findings(self) -> tuple[Finding, ...]:
+        return policy.open_findings(self.reports, self.waived)
+
+    def pull_request_url(self) -> str:
+        return self.pull_request.url if self.pull_request else ""
+
+    def evidence(self) -> Evidence:
+        assert self.ticket is not None  # noqa: S101 - step 1 has set it
+        assert self.change is not None  # noqa: S101 - step 2 has set it
+        return Evidence(
+            run=self.identity(),
+            ticket=self.ticket,
+            change=self.change,
+            summary=self.summary,
+            panel_reports=self.reports,
+            waivers=tuple(self.waivers),
+            tests=tuple(self.tests.values()),
+            steps=self.ledger.all(),
+            warnings=tuple(self.warnings),
+            usage=self.usage,
+            starter=self.request.starter,
+            fix_rounds=self.fix_rounds,
+        )
+
+    def outcome(self) -> RunOutcome:
+        findings = tuple(finding for report in self.reports for finding in report.findings)
+        return RunOutcome(
+            workflow_id=workflow.info().workflow_id,
+            ticket_key=self.request.ticket_key,
+            state=self.state,
+            reason=self.reason,
+            steps=self.ledger.all(),
+            change=self.change,
+            pull_request=self.pull_request,
+            fix_rounds=self.fix_rounds,
+            revisions=self.revisions,
+            findings=findings,
+            tests=tuple(self.tests.values()),
+            usage=self.usage,
+        )
+
+    # --- queries --------------------------------------------------------------------------------
+
+    @workflow.query(description="All seventeen steps, rounds, cost, and what the run waits for")
+    def progress(self) -> RunProgress:
+        return RunProgress(
+            workflow_id=workflow.info().workflow_id,
+            ticket_key=self.request.ticket_key,
+            ticket_title=self.ticket.title if self.ticket else "",
+            repository=self.repository.name if self.repository else self.request.repository,
+            state=self.state,
+            step=self.current.key,
+            waits_for=self.waits_for,
+            steps=self.ledger.all(),
+            fix_rounds=self.fix_rounds,
+            revisions=self.revisions,
+            plan=Plan(summary=self.summary, steps=self.plan) if self.plan or self.summary else None,
+            change=self.change,
+            pull_request=self.pull_request,
+            findings=dict(Counter(finding.severity.value for finding in self.open_findings())),
+            tests=tuple(self.tests.values()),
+            usage=self.usage,
+            warnings=tuple(self.warnings),
+            started=self._started,
+        )
+
+    @workflow.query(description="Open findings, the worst first")
+    def findings(self) -> list[Finding]:
+        return list(self.open_findings())
+
+    @workflow.query(description="Test reports about the present head")
+    def test_results(self) -> list[TestReport]:
+        return list(self.tests.values())
+
+    # --- Temporal UI ----------------------------------------------------------------------------
+
+    def show(self) -> None:
+        """Bring current details and search attributes up to date."""
+        workflow.set_current_details(details(self.progress()))
+        if not self.request.search_attributes:
+            return
+        acts = "person" if self.state in (RunState.AWAITING_APPROVAL, RunState.NEEDS_ATTENTION) else "nobody"
+        workflow.upsert_search_attributes(
+            [
+                TICKET.value_set(self.request.ticket_key),
+                REPOSITORY.value_set(self.repository.name if self.repository else self.request.repository),
+                STEP.value_set(self.current.key),
+                STATE.value_set(self.state.value),
+                WAITS_FOR.value_set(acts),
+            ]
+        )
+
+
+def details(progress: RunProgress) -> str:
+    """The run as a small Markdown table."""
+    lines = [
+        f"**{_cell(progress.ticket_key)}** {_cell(progress.ticket_title)} · {progress.state.value.replace('_', ' ')}",
+        "",
+    ]
+    if progress.waits_for:
+        lines += [f"Waits for {_cell(progress.waits_for)}", ""]
+    lines += ["| # | step | state | result |", "|---|---|---|---|"]
+    lines += [
+        f"| {step.number} | {step.title} | {step.state.value} | {_cell(step.result)} |"
+        for step in progress.steps
+        if step.attempts
+    ]
+    return "\n".join(lines)
+
+
+def _cell(text: str) -> str:
+    """Text from outside, made harmless in a Markdown table."""
+    escaped = "".join(f"\\{char}" if char in "\\`*_[]<>|!#" else char for char in text)
+    return " ".join(escaped.split())

@@ -1,0 +1,125 @@
+"""How a step runs: entered, tried, left; and when it fails for good, people are asked.
+
+A run never dies of a hard problem. It keeps everything, tells people, and waits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from temporalio import workflow
+from temporalio.exceptions import ActivityError, ChildWorkflowError, FailureError, is_cancelled_exception
+
+with workflow.unsafe.imports_passed_through():
+    from sdlc import activities as do
+    from sdlc import activity_calls
+    from sdlc.domain import AttentionKind, GateDecision, GateVerdict, Instruction, RunState, Waiver
+    from sdlc.progress import Step, StepState
+    from sdlc.run_view import RunView
+
+T = TypeVar("T")
+
+
+class StepRunner(RunView):
+    """Between what a run shows (`RunView`) and what it does (`SdlcWorkflow`)."""
+
+    async def run_step(
+        self,
+        step: Step,
+        do_it: Callable[[], Awaitable[T]],
+        *,
+        said: Callable[[T], str],
+        ended: Callable[[T], StepState] | None = None,
+        waived: T | None = None,
+        obstacles: tuple[str, ...] = (),
+    ) -> T:
+        """Run one step to its end; when it fails for good, people decide whether it is tried again.
+
+        `waived` is the result if they let the failure stand; without one they can't.
+        """
+        while True:
+            await self.unpaused()
+            self.enter(step)
+            try:
+                with workflow.create_event_group(step.key, label=f"{step.number} {step.title}").scope():
+                    result = await do_it()
+            except FailureError as error:
+                if is_cancelled_exception(error):
+                    raise
+                verdict = GateVerdict(decision=GateDecision.ASK, reasons=(why(error),), fingerprints=obstacles)
+                if await self.ask_people(step, verdict, waivable=waived is not None) or waived is None:
+                    continue
+                self.leave(step, StepState.SKIPPED, "waived")
+                return waived
+            self.leave(step, ended(result) if ended else StepState.DONE, said(result))
+            return result
+
+    async def ask_people(self, step: Step, verdict: GateVerdict, *, waivable: bool = True) -> bool:
+        """Wait until a person has answered; True for retry, False for waive. The run keeps everything meanwhile."""
+        reason = " ".join(verdict.reasons)
+        self.leave(step, StepState.WAITING, reason)
+        self.state, self.reason = RunState.NEEDS_ATTENTION, reason
+        choices = "retry, waive or abort" if waivable else "retry or abort"
+        self.waits_for = f"a person: {choices} ({step.title}: {reason})"
+        self.answer = None
+        self.show()
+        await self.tell("needs_attention", f"{self.request.ticket_key} needs a person: {step.title}", reason)
+        while True:
+            await workflow.wait_condition(lambda: self.answer is not None)
+            answer = self.answer
+            assert answer is not None  # noqa: S101 - just waited for
+            if answer.kind is AttentionKind.RETRY or waivable:
+                break
+            self.answer = None
+            self.record("waive", answer.by, accepted=False, detail=f"{step.title} can't be waived; retry or abort.")
+        self.answer = None
+        self.state, self.reason, self.waits_for = RunState.RUNNING, "", ""
+        if answer.kind is AttentionKind.WAIVE:
+            let_through = answer.fingerprints or verdict.fingerprints
+            self.waived.update(let_through)
+            self.waivers.append(Waiver(fingerprints=let_through, reason=answer.reason, by=answer.by))
+            return False
+        self.rounds_left = max(self.rounds_left, 1)
+        self.portions += 1
+        if answer.instruction:
+            self.instructions.append(Instruction(text=answer.instruction, by=answer.by))
+        return True
+
+    async def unpaused(self) -> None:
+        if self.paused:
+            before, self.state = self.state, RunState.PAUSED
+            self.waits_for = "resume"
+            self.show()
+            await workflow.wait_condition(lambda: not self.paused)
+            self.state, self.waits_for = before, ""
+            self.show()
+
+    async def call(
+        self, activity: do.Activity[do.In, do.Out], request: do.In, step: Step, attempts: int | None = None
+    ) -> do.Out:
+        return await activity_calls.call(activity, request, step=step, policy=self.policy, attempts=attempts)
+
+    async def tell(self, event: str, title: str, body: str = "") -> None:
+        """Tell people; a channel that is down is a warning, not an end."""
+        request = do.TellPeople(
+            run=self.identity(),
+            event=event,
+            title=title,
+            body=body or self.waits_for,
+            url=self.pull_request_url(),
+            on_ticket=event == "needs_attention",
+        )
+        try:
+            await self.call(do.TELL_PEOPLE, request, Step.REQUEST_APPROVAL, attempts=3)
+        except ActivityError as error:
+            if is_cancelled_exception(error):
+                raise
+            self.warn(f"People could not be told ({title}): {why(error)}")
+
+
+def why(error: BaseException) -> str:
+    """The innermost message of a failure: the sentence that the activity raised."""
+    while isinstance(error, ActivityError | ChildWorkflowError) and error.cause is not None:
+        error = error.cause
+    return getattr(error, "message", "") or str(error) or type(error).__name__

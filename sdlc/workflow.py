@@ -1,0 +1,520 @@
+"""SdlcWorkflow: the seventeen steps, read from top to bottom.
+
+Only decisions are made here and in `sdlc.policy`; everything that touches the world is an
+activity or a graph node. Below this class stand `sdlc.step_runner` (how a step runs and people are
+asked), `sdlc.run_view` (what is shown of a run) and `sdlc.run_messages` (what people say to it).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from functools import partial
+
+from temporalio import workflow
+from temporalio.exceptions import (
+    ActivityError,
+    ApplicationError,
+    FailureError,
+    is_cancelled_exception,
+)
+
+with workflow.unsafe.imports_passed_through():
+    from temporalio.langgraph import graph
+
+    from sdlc import activities as do
+    from sdlc import policy
+    from sdlc.domain import (
+        ApprovalDecision,
+        ChangeSet,
+        CiReport,
+        CiState,
+        DecisionKind,
+        GateDecision,
+        GateVerdict,
+        Panel,
+        PanelReport,
+        PanelState,
+        PullRequest,
+        Record,
+        RunRequest,
+        RunState,
+        SourceReport,
+        SourceState,
+        TestKind,
+        TestOutcome,
+        TestReport,
+        Ticket,
+    )
+    from sdlc.naming import branch_name
+    from sdlc.progress import RunOutcome, Step, StepState
+    from sdlc.step_runner import StepRunner, why
+    from sdlc.work_loop import WorkLoopRequest, WorkLoopResult, WorkLoopWorkflow
+
+_TESTS = (
+    (Step.UNIT_TESTS, TestKind.UNIT),
+    (Step.INTEGRATION_TESTS, TestKind.INTEGRATION),
+    (Step.STATIC_CHECKS, TestKind.STATIC),
+)
+_REVIEWS = {
+    Panel.ARCHITECTURE: Step.REVIEW_ARCHITECTURE,
+    Panel.SECURITY: Step.REVIEW_SECURITY,
+    Panel.QUALITY: Step.REVIEW_QUALITY,
+    Panel.TECHSTACK: Step.REVIEW_TECHSTACK,
+}
+
+
+class Round(Record):
+    """Why the engine is sent to work (again), beyond the ticket itself."""
+
+    reason: str = ""
+    fingerprints: tuple[str, ...] = ()
+    panel_reports: tuple[PanelReport, ...] = ()
+    tests: tuple[TestReport, ...] = ()
+    ci: CiReport | None = None
+    decisions: tuple[ApprovalDecision, ...] = ()
+
+
+@workflow.defn
+class SdlcWorkflow(StepRunner):
+    """One ticket, from its claim to its closing."""
+
+    @workflow.init
+    def __init__(self, request: RunRequest) -> None:
+        super().__init__(request)
+        self._work: asyncio.Task[None] | None = None
+        self._engine: workflow.ChildWorkflowHandle[WorkLoopWorkflow, WorkLoopResult] | None = None
+
+    @workflow.run
+    async def run(self, request: RunRequest) -> RunOutcome:
+        self._work = asyncio.create_task(self._steps())
+        try:
+            await self._work
+        except (asyncio.CancelledError, FailureError) as error:
+            if not is_cancelled_exception(error):
+                raise
+            await self._compensate()
+            if not self.abort_reason:
+                raise
+        await workflow.wait_condition(workflow.all_handlers_finished)
+        return self.outcome()
+
+    async def _steps(self) -> None:
+        ticket = await self._select_task()
+        change = await self._implement(Round())
+        while True:
+            change = await self._until_reviewed_and_tested(change)
+            pull_request = await self._create_pull_request(ticket, change)
+            ci = await self._wait_for_ci(pull_request)
+            if ci.state is CiState.RED:
+                change = await self._mend_ci(ci)
+                continue
+            await self._publish_reviews(pull_request)
+            await self._request_approval(pull_request)
+            decision = await self._await_approval()
+            if decision.kind is DecisionKind.APPROVE:
+                return await self._close_story()
+            if decision.kind is DecisionKind.REJECT:
+                return await self._reject(decision)
+            change = await self._revise(decision)
+
+    async def _until_reviewed_and_tested(self, change: ChangeSet) -> ChangeSet:
+        """Steps 3 to 11, again from 3 on each new head, until nothing holds the change up."""
+        while True:
+            fix = await self._review(change) or await self._test(change)
+            if fix is None:
+                return change
+            self.fix_rounds += 1
+            self.rounds_left -= 1
+            change = await self._implement(fix)
+
+    # --- 1 ------------------------------------------------------------------------------------
+
+    async def _select_task(self) -> Ticket:
+        async def select() -> Ticket:
+            request = do.SelectTask(run=self.identity(), claimant=self.policy.approval.bot)
+            ticket = await self.call(do.SELECT_TASK, request, Step.SELECT_TASK)
+            self.repository = await self.call(
+                do.OPEN_REPOSITORY,
+                do.OpenRepository(origin=self.request.repository, base_branch=self.request.base_branch),
+                Step.SELECT_TASK,
+            )
+            return ticket
+
+        self.ticket = await self.run_step(Step.SELECT_TASK, select, said=lambda ticket: ticket.title)
+        return self.ticket
+
+    # --- 2 ------------------------------------------------------------------------------------
+
+    async def _implement(self, back: Round) -> ChangeSet:
+        before = self.change
+
+        async def implement() -> ChangeSet:
+            head = self.change.head_sha if self.change else ""
+            result = await self._run_engine(back)
+            if result.ended == "budget" or result.change.is_empty or result.change.head_sha == head:
+                why_not = result.reason or _no_change(result)
+                raise ApplicationError(why_not, type="NothingChanged", non_retryable=True)
+            return result.change
+
+        return await self.run_step(
+            Step.IMPLEMENT,
+            implement,
+            said=lambda change: self.summary or f"{change.files_changed} files changed",
+            # An engine that won't mend what it was sent back for: a person may let that stand.
+            waived=before if back.fingerprints else None,
+            obstacles=back.fingerprints,
+        )
+
+    async def _run_engine(self, back: Round) -> WorkLoopResult:
+        assert self.ticket is not None  # noqa: S101 - step 1 has set both
+        assert self.repository is not None  # noqa: S101
+        before = self.change or ChangeSet(
+            repository=self.repository,
+            base_sha=self.repository.base_sha,
+            head_sha=self.repository.base_sha,
+            branch=branch_name(self.ticket),
+        )
+        said, self.instructions = tuple(self.instructions), []
+        brief = do.BriefRequest(
+            run=self.identity(),
+            ticket=self.ticket,
+            change=before,
+            round=self.round,
+            instructions=said,
+            **{name: getattr(back, name) for name in ("fingerprints", "panel_reports", "tests", "ci", "decisions")},
+        )
+        request = WorkLoopRequest(
+            brief=brief,
+            policy=self.policy,
+            max_turns=self.policy.max_turns,
+            spent=self.usage,
+            turns_spent=self.turns,
+            portions=self.portions,
+            model=self.model,
+            paused=self.paused,
+        )
+        self._engine = await workflow.start_child_workflow(
+            WorkLoopWorkflow.run,
+            request,
+            id=f"{workflow.info().workflow_id}/implement-{self.implementations + 1}",
+            cancellation_type=workflow.ChildWorkflowCancellationType.WAIT_CANCELLATION_COMPLETED,
+            static_summary=f"2 Implement: round {self.round}",
+        )
+        self.implementations += 1
+        try:
+            result = await self._engine
+        finally:
+            self._engine = None
+        self.usage = self.usage + result.usage
+        self.turns += result.turns
+        self.round += 1
+        self.plan = result.plan or self.plan
+        self.summary = result.summary or self.summary
+        if not result.change.is_empty:
+            self._hold(result.change)
+        return result
+
+    def _hold(self, change: ChangeSet) -> None:
+        """Take up the baton: decisions and reports about another head count no more."""
+        if self.change is None or self.change.head_sha != change.head_sha:
+            self.decisions.clear()
+            self.tests.clear()
+        self.change = change
+
+    # --- 3 to 7 -------------------------------------------------------------------------------
+
+    async def _review(self, change: ChangeSet) -> Round | None:
+        """The four panels at once, then the gate; what the engine must mend, or None."""
+        while True:
+            await self.unpaused()
+            self.reports = tuple(await asyncio.gather(*(self._panel(panel, change) for panel in Panel)))
+            self.enter(Step.QUALITY_GATE)
+            verdict = self._gate()
+            while verdict.decision is GateDecision.ASK:
+                if await self.ask_people(Step.QUALITY_GATE, verdict):
+                    break
+                verdict = self._gate()
+            if verdict.decision is GateDecision.PASS:
+                self.leave(Step.QUALITY_GATE, StepState.DONE, f"pass, {len(self.open_findings())} left for people")
+                return None
+            mendable = {finding.fingerprint for finding in self.open_findings()}.intersection(verdict.fingerprints)
+            self.leave(Step.QUALITY_GATE, StepState.DONE, f"fix: {len(mendable)} to mend")
+            if mendable or self.instructions:
+                reason = "; ".join(verdict.reasons)
+                return Round(reason=reason, fingerprints=verdict.fingerprints, panel_reports=self.reports)
+            # A panel was incomplete and nobody has a word for the engine: the panels once more.
+
+    def _gate(self) -> GateVerdict:
+        return policy.quality_gate(self.reports, waived=self.waived, rounds_left=self.rounds_left, policy=self.policy)
+
+    async def _panel(self, panel: Panel, change: ChangeSet) -> PanelReport:
+        assert self.ticket  # noqa: S101 - step 1 has set it
+        step = _REVIEWS[panel]
+        self.enter(step)
+        previous = tuple(f for report in self.reports if report.panel is panel for f in report.findings)
+        request = do.PanelRequest(
+            run=self.identity(),
+            panel=panel,
+            change=change,
+            ticket=self.ticket,
+            previous=previous,
+            waived=tuple(sorted(self.waived)),
+        )
+        try:
+            with workflow.create_event_group(step.key, label=f"{step.number} {step.title}").scope():
+                compiled = graph(do.panel_graph(panel)).compile()
+                state = await compiled.ainvoke({"request": request.model_dump(mode="json")})
+            report = PanelReport.model_validate(state["report"])
+        except FailureError as error:
+            if is_cancelled_exception(error):
+                raise
+            report = _panel_that_failed(panel, change, why(error))
+        self.usage = self.usage + report.usage
+        failed = report.state is PanelState.INCOMPLETE
+        self.leave(step, StepState.FAILED if failed else StepState.DONE, _panel_line(report))
+        return report
+
+    # --- 8 to 11 ------------------------------------------------------------------------------
+
+    async def _test(self, change: ChangeSet) -> Round | None:
+        """Unit tests, integration tests, static checks, acceptance; the first that needs mending, or None."""
+        for step, kind in _TESTS:
+            request = do.RunTests(run=self.identity(), change=change, kind=kind)
+            fix = await self._tested(step, partial(self.call, do.RUN_TESTS, request, step))
+            if fix is not None:
+                return fix
+        assert self.ticket  # noqa: S101 - step 1 has set it
+        check = do.CheckAcceptance(run=self.identity(), change=change, ticket=self.ticket)
+        return await self._tested(Step.ACCEPTANCE, lambda: self.call(do.CHECK_ACCEPTANCE, check, Step.ACCEPTANCE))
+
+    async def _tested(self, step: Step, run: Callable[[], Awaitable[TestReport]]) -> Round | None:
+        while True:
+            report = await self.run_step(step, run, said=_tests_line, ended=_tests_state)
+            self.tests[report.kind] = report
+            verdict = policy.tests_gate(report, waived=self.waived, rounds_left=self.rounds_left)
+            if verdict.decision is GateDecision.PASS:
+                return None
+            if verdict.decision is GateDecision.FIX:
+                return _mend_tests(report, verdict)
+            if await self.ask_people(step, verdict):
+                if self.instructions:
+                    return _mend_tests(report, verdict)
+                continue  # no word for the engine: the same tests once more, as after mending an environment
+            self.leave(step, StepState.SKIPPED, f"waived: {report.outcome.value}")
+            return None
+
+    # --- 12 to 15 -----------------------------------------------------------------------------
+
+    async def _create_pull_request(self, ticket: Ticket, change: ChangeSet) -> PullRequest:
+        async def create() -> PullRequest:
+            await self._look_at_ticket(ticket)
+            return await self.call(do.CREATE_PULL_REQUEST, self.evidence(), Step.CREATE_PULL_REQUEST)
+
+        self.pull_request = await self.run_step(Step.CREATE_PULL_REQUEST, create, said=lambda made: made.url)
+        return self.pull_request
+
+    async def _look_at_ticket(self, ticket: Ticket) -> None:
+        """People may have edited or closed the ticket meanwhile: they are asked before anything is shown."""
+        request = do.SelectTask(run=self.identity(), claimant=self.policy.approval.bot)
+        now = await self.call(do.REFRESH_TICKET, request, Step.CREATE_PULL_REQUEST)
+        moved = policy.ticket_moved(self.ticket or ticket, now)
+        if moved is None:
+            return
+        self.ticket = now  # whichever way it is answered, the same edit is not asked about twice
+        hint = "Retry to go on with the work as it is, or abort; request changes on the pull request if it must follow."
+        raise ApplicationError(f"{moved} {hint}", type="TicketMoved", non_retryable=True)
+
+    async def _wait_for_ci(self, pull_request: PullRequest) -> CiReport:
+        def ended(report: CiReport) -> StepState:
+            if report.state is CiState.RED:
+                return StepState.FAILED
+            return StepState.SKIPPED if report.state is CiState.NONE else StepState.DONE
+
+        request = do.OnPullRequest(evidence=self.evidence(), pull_request=pull_request)
+        return await self.run_step(
+            Step.WAIT_FOR_CI,
+            lambda: self.call(do.WAIT_FOR_CI, request, Step.WAIT_FOR_CI),
+            said=lambda report: report.note or report.state.value,
+            ended=ended,
+        )
+
+    async def _mend_ci(self, ci: CiReport) -> ChangeSet:
+        names = ", ".join(failure.test for failure in ci.failures[:5])
+        if self.rounds_left <= 0:
+            reason = f"The forge's checks are red ({names}) and no fix rounds are left."
+            verdict = GateVerdict(decision=GateDecision.ASK, reasons=(reason,))
+            await self.ask_people(Step.WAIT_FOR_CI, verdict, waivable=False)
+        self.fix_rounds += 1
+        self.rounds_left -= 1
+        return await self._implement(Round(reason=f"Checks of the forge are red: {names}", ci=ci))
+
+    async def _publish_reviews(self, pull_request: PullRequest) -> None:
+        request = do.OnPullRequest(evidence=self.evidence(), pull_request=pull_request)
+        await self.run_step(
+            Step.PUBLISH_REVIEWS,
+            lambda: self.call(do.PUBLISH_REVIEWS, request, Step.PUBLISH_REVIEWS),
+            said=lambda _: f"{len(self.open_findings())} findings, one status per panel",
+        )
+
+    async def _request_approval(self, pull_request: PullRequest) -> None:
+        approvers = self.policy.approval.approvers
+        request = do.RequestApproval(evidence=self.evidence(), pull_request=pull_request, reviewers=approvers)
+        self.pull_request = await self.run_step(
+            Step.REQUEST_APPROVAL,
+            lambda: self.call(do.REQUEST_APPROVAL, request, Step.REQUEST_APPROVAL),
+            said=lambda _: f"asked {', '.join(approvers) or 'whoever is watching'}",
+        )
+
+    # --- 16 -----------------------------------------------------------------------------------
+
+    async def _await_approval(self) -> ApprovalDecision:
+        """Block until people have decided about this head; remind them on the way, and never end in silence."""
+        await self.unpaused()
+        self.enter(Step.AWAIT_APPROVAL, StepState.WAITING)
+        while True:
+            self.state = RunState.AWAITING_APPROVAL
+            self.waits_for = f"{self.policy.approval.required} approval(s) of {self.pull_request_url()}"
+            self.show()
+            if await self._decided_in_time():
+                break
+            days = self.policy.approval.deadline_seconds / 86_400
+            verdict = GateVerdict(decision=GateDecision.ASK, reasons=(f"Nobody has decided for {days:g} days.",))
+            await self.ask_people(Step.AWAIT_APPROVAL, verdict, waivable=False)
+        self.state = RunState.RUNNING
+        self.waits_for = ""
+        decision = self.decisions[-1]
+        self.leave(Step.AWAIT_APPROVAL, StepState.DONE, f"{decision.kind.value.replace('_', ' ')} by {decision.by}")
+        await self._show_decisions()
+        return decision
+
+    async def _decided_in_time(self) -> bool:
+        approval = self.policy.approval
+        began = workflow.time()
+        moments = sorted(second for second in approval.reminder_seconds if second < approval.deadline_seconds)
+        for moment in (*moments, approval.deadline_seconds):
+            left = began + moment - workflow.time()
+            try:
+                await workflow.wait_condition(self._people_have_said, timeout=timedelta(seconds=max(left, 0)))
+                return True
+            except asyncio.TimeoutError:  # noqa: UP041 - Temporal raises this one by this name
+                if moment < approval.deadline_seconds:
+                    await self.tell("reminder", f"{self.request.ticket_key} still waits for an approval")
+        return self._people_have_said()
+
+    def _people_have_said(self) -> bool:
+        return policy.people_say(self.decisions, self.policy.approval) is not None
+
+    async def _show_decisions(self) -> None:
+        """On the pull request too; its absence there never holds a decision up."""
+        assert self.repository is not None  # noqa: S101 - step 1 has set it
+        assert self.pull_request is not None  # noqa: S101 - step 12 has set it
+        for decision in self.decisions:
+            request = do.RecordDecision(
+                run=self.identity(), repository=self.repository, pull_request=self.pull_request, decision=decision
+            )
+            try:
+                await self.call(do.RECORD_DECISION, request, Step.AWAIT_APPROVAL, attempts=3)
+            except ActivityError as error:
+                if is_cancelled_exception(error):
+                    raise
+                self.warn(f"The decision of {decision.by} could not be shown on the pull request: {why(error)}")
+
+    async def _revise(self, decision: ApprovalDecision) -> ChangeSet:
+        """A person asked for changes: a round of its own, with fix rounds of its own."""
+        self.revisions += 1
+        self.rounds_left = self.policy.max_fix_rounds
+        return await self._implement(Round(reason=f"{decision.by} asked for changes", decisions=tuple(self.decisions)))
+
+    # --- 17, and the other ends ---------------------------------------------------------------
+
+    async def _close_story(self) -> None:
+        assert self.pull_request  # noqa: S101 - step 12 has set it
+        request = do.CloseStory(
+            evidence=self.evidence(),
+            pull_request=self.pull_request,
+            approvals=tuple(self.decisions),
+            merge=self.policy.merge,
+        )
+        self.pull_request = await self.run_step(
+            Step.CLOSE_STORY,
+            lambda: self.call(do.CLOSE_STORY, request, Step.CLOSE_STORY),
+            said=lambda closed: f"ticket done, pull request {closed.state.value}",
+        )
+        self.state = RunState.CLOSED
+        self.show()
+
+    async def _reject(self, decision: ApprovalDecision) -> None:
+        await self._release(f"rejected by {decision.by}" + (f": {decision.comment}" if decision.comment else ""))
+        self.state = RunState.REJECTED
+        self.reason = decision.comment
+        self.show()
+
+    async def _compensate(self) -> None:
+        """After a cancel or abort: the claim is given back, an open draft is closed, no work is deleted."""
+        reason = self.abort_reason or "the run was cancelled"
+        self.end_open_steps(reason)
+        self.state = RunState.ABORTED if self.abort_reason else RunState.CANCELLED
+        self.reason = reason
+        self.waits_for = ""
+        await self._release(reason)
+        self.show()
+
+    async def _release(self, reason: str) -> None:
+        request = do.ReleaseRun(
+            run=self.identity(), reason=reason, repository=self.repository, pull_request=self.pull_request
+        )
+        try:
+            await self.call(do.RELEASE_RUN, request, Step.CLOSE_STORY)
+        except ActivityError as error:
+            self.warn(f"Could not tidy up: {why(error)}")
+
+    # --- hooks of the messages ----------------------------------------------------------------
+
+    async def tell_engine(self, signal: str, payload: Record) -> bool:
+        if self._engine is None:
+            return False
+        await self._engine.signal(signal, payload)
+        return True
+
+    def stop_work(self) -> None:
+        if self._work is not None:
+            self._work.cancel()
+
+
+def _mend_tests(report: TestReport, verdict: GateVerdict) -> Round:
+    return Round(reason="; ".join(verdict.reasons), fingerprints=verdict.fingerprints, tests=(report,))
+
+
+def _no_change(result: WorkLoopResult) -> str:
+    said = f" It said: {result.summary}" if result.summary else ""
+    return f"The engine ended without a change.{said} Retry with an instruction, or abort."
+
+
+def _panel_that_failed(panel: Panel, change: ChangeSet, why: str) -> PanelReport:
+    source = SourceReport(name=panel.value, state=SourceState.FAILED, note=why)
+    return PanelReport(panel=panel, head_sha=change.head_sha, state=PanelState.INCOMPLETE, sources=(source,))
+
+
+def _panel_line(report: PanelReport) -> str:
+    if report.state is PanelState.INCOMPLETE:
+        failed = [source for source in report.sources if source.state is SourceState.FAILED]
+        return "incomplete: " + "; ".join(f"{source.name}: {source.note}" for source in failed)
+    return f"{len(report.findings)} findings" if report.findings else "clean"
+
+
+def _tests_line(report: TestReport) -> str:
+    if report.outcome is TestOutcome.NOT_DECLARED:
+        return report.note or "none declared"
+    if report.proof is not None:
+        covered = f", {report.proof.coverage.percent:g} % of changed lines covered" if report.proof.coverage else ""
+        return f"{len(report.proof.shown)} tests fail on base and pass on head{covered}"
+    counts = f"{report.passed} passed, {len(report.new_failures)} failed"
+    return counts if report.outcome is TestOutcome.PASSED else f"{report.outcome.value}: {counts} {report.note}".strip()
+
+
+def _tests_state(report: TestReport) -> StepState:
+    if report.outcome is TestOutcome.NOT_DECLARED:
+        return StepState.SKIPPED
+    return StepState.DONE if report.is_green else StepState.FAILED
