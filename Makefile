@@ -1,3 +1,55 @@
-.PHONY: setup lock
-setup: ; scripts/setup
-lock: ; uv pip compile pyproject.toml --extra dev --universal --generate-hashes --no-header --no-annotate -q -o requirements.lock
+# Every target does its own set-up. What set-up says goes to standard error, so that output can be piped.
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo dev test check format lock clean
+
+BIN := .venv/bin
+ARGS ?=
+WORKERS ?= 2
+
+# Found, fetched or built into the cache, with a line about what takes long.
+define ensure_server
+import asyncio, sys
+from sdlc.config import load
+from sdlc.errors import SdlcError
+from sdlc.runtime.server_binary import ensure_server_binary
+try:
+    asyncio.run(ensure_server_binary(load().cache_dir, say=print))
+except SdlcError as error:
+    sys.exit(f"make test: {error}")
+endef
+test: export ENSURE_SERVER = $(ensure_server)
+
+help: ## Show the targets
+	@awk -F ' ?## ?' '/^[a-z-]+:.*## / {sub(/:.*/, "", $$1); printf "  make %-8s %s\n", $$1, $$2}' Makefile
+
+setup: ## Make .venv as requirements.lock has it; look for git, bubblewrap and uv, and get what is missing
+	@scripts/setup >&2
+
+demo: setup ## Run the bundled ticket for real; ARGS="--auto-approve --json" for a run without questions
+	@$(BIN)/sdlc demo $(ARGS)
+
+dev: setup ## Keep a Temporal server, its UI and a worker up until Ctrl-C
+	@$(BIN)/sdlc dev $(ARGS)
+
+test: setup ## Run the tests, the Temporal servers they need included; ARGS="-k panel" to choose
+	@$(BIN)/python -u -c "$$ENSURE_SERVER" >&2
+	@scripts/install-time-skipping-server >&2
+	@$(BIN)/python -m pytest -n $(WORKERS) $(ARGS)
+
+check: setup ## Formatting, lint, types, and which room imports which
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy --strict
+	@$(BIN)/lint-imports --no-logo
+
+format: setup ## Format, and mend what ruff can mend
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+lock: setup ## Resolve pyproject.toml anew into requirements.lock, with hashes
+	@uv pip compile pyproject.toml --extra dev --universal --generate-hashes --no-header --no-annotate --upgrade \
+		--quiet --output-file requirements.lock
+
+clean: ## Remove .venv and what tools have left; clones, servers and data stay (see `sdlc config`)
+	@rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

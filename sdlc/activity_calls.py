@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import TypeVar
 
 from temporalio import workflow
+from temporalio.exceptions import ActivityError, ChildWorkflowError
 
 with workflow.unsafe.imports_passed_through():
     from sdlc import policy as policies
@@ -39,10 +40,17 @@ async def call(
         request,
         result_type=activity.gives,
         start_to_close_timeout=timedelta(seconds=timeout or limits.timeout_seconds),
-        heartbeat_timeout=timedelta(seconds=limits.heartbeat_seconds) if limits.heartbeat_seconds else None,
+        heartbeat_timeout=timedelta(seconds=policy.heartbeat_seconds),
         retry_policy=policies.retry_policy(limits, policy),
         # A cancelled activity is waited for: what undoes its effect must not run beside it.
         cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
         summary=summary or f"{step.number} {step.title}",
     )
     return result
+
+
+def why(error: BaseException) -> str:
+    """The innermost message of a failure: the sentence that the activity raised."""
+    while isinstance(error, ActivityError | ChildWorkflowError) and error.cause is not None:
+        error = error.cause
+    return getattr(error, "message", "") or str(error) or type(error).__name__

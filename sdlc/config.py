@@ -132,6 +132,8 @@ class RunSettings(Section):
     """By step name, such as `unit_tests: {timeout_seconds: 3600}`."""
     first_retry_seconds: float = 30
     longest_retry_seconds: float = 300
+    heartbeat_seconds: float = Field(default=20, ge=2)
+    """After so long without a sign of life an activity's worker is taken for dead, and another one goes on."""
 
 
 class StorageSettings(Section):
@@ -207,6 +209,7 @@ class Settings(BaseSettings):
             limits=self.run.limits,
             first_retry_seconds=self.run.first_retry_seconds,
             longest_retry_seconds=self.run.longest_retry_seconds,
+            heartbeat_seconds=self.run.heartbeat_seconds,
         )
 
     @classmethod

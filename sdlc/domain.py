@@ -484,7 +484,6 @@ class StepLimits(Record):
     """Time-outs and attempts of one step's activities."""
 
     timeout_seconds: float = 300
-    heartbeat_seconds: float | None = None
     attempts: int = 0
     """0: as long as it takes, where the world is at fault."""
 
@@ -506,6 +505,8 @@ class RunPolicy(Record):
     """By step name; what is absent has the default of `sdlc.policy.limits_for`."""
     first_retry_seconds: float = 30
     longest_retry_seconds: float = 300
+    heartbeat_seconds: float = 20
+    """Of every activity: all of them give a sign of life more often."""
 
 
 class RunRequest(Record):

@@ -27,7 +27,7 @@ _ACTIVE = re.compile(
 )
 _PUNCTUATION = re.compile(r"[\\`*\[\]<|~$]|&(?=\#?\w+;)")
 _UNDERSCORE = re.compile(r"(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])")
-_BLOCK_START = re.compile(r"^(?:([-+=#:>])|(\d{1,9})([.)]))")
+_BLOCK_START = re.compile(r"^(?:([=:>]|[-+](?=[-+\s]|$)|\#(?=[\#\s]|$))|(\d{1,9})([.)])(?=\s|$))")
 
 
 def inline(text: str, limit: int = MAX_LINE) -> str:
@@ -66,6 +66,13 @@ def fenced(text: str, limit: int = MAX_LINE) -> str:
     fence = "`" * max(3, longest + 1)
     more = f"\n\n*… {cut:,} more characters are left out here.*" if cut else ""
     return f"{fence}text\n{shown}\n{fence}{more}"
+
+
+def link(text: str, url: str) -> str:
+    """A link of ours to an address that a service gave us; only its text if that is not http, https or file."""
+    if not re.match(r"(?:https?|file)://", url):
+        return inline(text)
+    return f"[{inline(text)}]({re.sub(r'[^!#-&*-;=?-Z_a-z~]', _percent, url)})"
 
 
 def hidden(mark: str) -> str:
@@ -155,3 +162,7 @@ def _spans(line: str) -> Iterable[tuple[str, bool]]:
 
 def _escaped(text: str) -> str:
     return _UNDERSCORE.sub(r"\\_", _PUNCTUATION.sub(lambda match: f"\\{match[0]}", text))
+
+
+def _percent(match: re.Match[str]) -> str:
+    return "".join(f"%{byte:02X}" for byte in match[0].encode("utf-8", "replace"))

@@ -40,15 +40,15 @@ from sdlc.progress import Step
 # --- time-outs and retries ----------------------------------------------------------------
 
 _DEFAULT_LIMITS: dict[Step, StepLimits] = {
-    Step.SELECT_TASK: StepLimits(timeout_seconds=600, heartbeat_seconds=60, attempts=10),
+    Step.SELECT_TASK: StepLimits(timeout_seconds=600, attempts=10),
     Step.IMPLEMENT: StepLimits(timeout_seconds=7_200, attempts=3),
-    Step.UNIT_TESTS: StepLimits(timeout_seconds=1_800, heartbeat_seconds=60, attempts=3),
-    Step.INTEGRATION_TESTS: StepLimits(timeout_seconds=1_800, heartbeat_seconds=60, attempts=3),
-    Step.STATIC_CHECKS: StepLimits(timeout_seconds=1_800, heartbeat_seconds=60, attempts=3),
-    Step.ACCEPTANCE: StepLimits(timeout_seconds=3_600, heartbeat_seconds=60, attempts=3),
-    Step.WAIT_FOR_CI: StepLimits(timeout_seconds=7_200, heartbeat_seconds=120, attempts=10),
+    Step.UNIT_TESTS: StepLimits(timeout_seconds=1_800, attempts=3),
+    Step.INTEGRATION_TESTS: StepLimits(timeout_seconds=1_800, attempts=3),
+    Step.STATIC_CHECKS: StepLimits(timeout_seconds=1_800, attempts=3),
+    Step.ACCEPTANCE: StepLimits(timeout_seconds=3_600, attempts=3),
+    Step.WAIT_FOR_CI: StepLimits(timeout_seconds=7_200, attempts=10),
 }
-_OTHER_LIMITS = StepLimits(timeout_seconds=600, heartbeat_seconds=60, attempts=10)
+_OTHER_LIMITS = StepLimits(timeout_seconds=600, attempts=10)
 """Ten attempts, half a minute to five minutes apart, see a service through about half an hour of trouble."""
 
 

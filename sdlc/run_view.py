@@ -8,7 +8,7 @@ from temporalio import workflow
 from temporalio.common import SearchAttributeKey
 
 with workflow.unsafe.imports_passed_through():
-    from sdlc import policy
+    from sdlc import markdown, policy
     from sdlc.activities import Evidence
     from sdlc.domain import (
         Finding,
@@ -45,7 +45,8 @@ class RunView(RunMessages):
         self.repository: Repository | None = None
         self.pull_request: PullRequest | None = None
         self.plan: tuple[str, ...] = ()
-        self.summary = ""
+        self.summaries: list[str] = []
+        """What the engine said it did, a round each."""
         self.reports: tuple[PanelReport, ...] = ()
         self.tests: dict[TestKind, TestReport] = {}
         self.waivers: list[Waiver] = []
@@ -112,7 +113,7 @@ class RunView(RunMessages):
             run=self.identity(),
             ticket=self.ticket,
             change=self.change,
-            summary=self.summary,
+            summary="\n\n".join(self.summaries),
             panel_reports=self.reports,
             waivers=tuple(self.waivers),
             tests=tuple(self.tests.values()),
@@ -155,7 +156,7 @@ class RunView(RunMessages):
             steps=self.ledger.all(),
             fix_rounds=self.fix_rounds,
             revisions=self.revisions,
-            plan=Plan(summary=self.summary, steps=self.plan) if self.plan or self.summary else None,
+            plan=Plan(summary=" ".join(self.summaries), steps=self.plan) if self.plan or self.summaries else None,
             change=self.change,
             pull_request=self.pull_request,
             findings=dict(Counter(finding.severity.value for finding in self.open_findings())),
@@ -194,22 +195,14 @@ class RunView(RunMessages):
 
 def details(progress: RunProgress) -> str:
     """The run as a small Markdown table."""
-    lines = [
-        f"**{_cell(progress.ticket_key)}** {_cell(progress.ticket_title)} · {progress.state.value.replace('_', ' ')}",
-        "",
-    ]
+    state = progress.state.value.replace("_", " ")
+    lines = [f"**{markdown.cell(progress.ticket_key)}** {markdown.cell(progress.ticket_title)} · {state}", ""]
     if progress.waits_for:
-        lines += [f"Waits for {_cell(progress.waits_for)}", ""]
+        lines += [f"Waits for {markdown.cell(progress.waits_for)}", ""]
     lines += ["| # | step | state | result |", "|---|---|---|---|"]
     lines += [
-        f"| {step.number} | {step.title} | {step.state.value} | {_cell(step.result)} |"
+        f"| {step.number} | {step.title} | {step.state.value} | {markdown.cell(step.result)} |"
         for step in progress.steps
         if step.attempts
     ]
     return "\n".join(lines)
-
-
-def _cell(text: str) -> str:
-    """Text from outside, made harmless in a Markdown table."""
-    escaped = "".join(f"\\{char}" if char in "\\`*_[]<>|!#" else char for char in text)
-    return " ".join(escaped.split())

@@ -9,11 +9,12 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from temporalio import workflow
-from temporalio.exceptions import ActivityError, ChildWorkflowError, FailureError, is_cancelled_exception
+from temporalio.exceptions import ActivityError, FailureError, is_cancelled_exception
 
 with workflow.unsafe.imports_passed_through():
     from sdlc import activities as do
     from sdlc import activity_calls
+    from sdlc.activity_calls import why
     from sdlc.domain import AttentionKind, GateDecision, GateVerdict, Instruction, RunState, Waiver
     from sdlc.progress import Step, StepState
     from sdlc.run_view import RunView
@@ -116,10 +117,3 @@ class StepRunner(RunView):
             if is_cancelled_exception(error):
                 raise
             self.warn(f"People could not be told ({title}): {why(error)}")
-
-
-def why(error: BaseException) -> str:
-    """The innermost message of a failure: the sentence that the activity raised."""
-    while isinstance(error, ActivityError | ChildWorkflowError) and error.cause is not None:
-        error = error.cause
-    return getattr(error, "message", "") or str(error) or type(error).__name__

@@ -9,6 +9,7 @@ from __future__ import annotations
 from enum import StrEnum
 
 from temporalio import workflow
+from temporalio.exceptions import FailureError, is_cancelled_exception
 
 with workflow.unsafe.imports_passed_through():
     from langchain_core.runnables import RunnableConfig
@@ -16,7 +17,7 @@ with workflow.unsafe.imports_passed_through():
 
     from sdlc import policy
     from sdlc.activities import AGENT_GRAPH, RUN_TESTS, WRITE_BRIEF, AgentRequest, AgentResult, BriefRequest, RunTests
-    from sdlc.activity_calls import call
+    from sdlc.activity_calls import call, why
     from sdlc.domain import ChangeSet, GateDecision, Instruction, Record, RunPolicy, TestKind, TestReport, Usage
     from sdlc.progress import Step
     from sdlc.run_payloads import ModelChosen, Spoken
@@ -47,7 +48,7 @@ class WorkLoopResult(Record):
     summary: str = ""
     plan: tuple[str, ...] = ()
     ended: str = "submitted"
-    """As the engine's `AgentResult.ended`; `budget` when a bound of the run stopped it."""
+    """As the engine's `AgentResult.ended`; `budget` when a bound of the run stopped it, `failed` when an error did."""
     reason: str = ""
     iterations: int = 0
     turns: int = 0
@@ -74,6 +75,7 @@ class WorkLoopWorkflow:
         self._iterations = 0
         self._turns = 0
         self._usage = Usage()
+        self._turn = 0
         self._turn_usage = Usage()
         self._tests: TestReport | None = None
         self._paused = request.paused
@@ -88,7 +90,12 @@ class WorkLoopWorkflow:
         brief = request.brief
         while True:
             self._iterations += 1
-            result = await self._implement(brief)
+            try:
+                result = await self._implement(brief)
+            except FailureError as error:
+                if is_cancelled_exception(error):
+                    raise
+                return self._given_up(brief, why(error))
             if result.ended in ("budget", "no_change") or result.change.is_empty:
                 break
             self._tests = await self._test(result.change)
@@ -111,6 +118,18 @@ class WorkLoopWorkflow:
             tests=self._tests,
         )
 
+    def _given_up(self, brief: BriefRequest, reason: str) -> WorkLoopResult:
+        """The engine failed for good; what it cost until then is told all the same."""
+        self._state = WorkLoopState.DONE
+        return WorkLoopResult(
+            change=brief.change,
+            ended="failed",
+            reason=reason,
+            iterations=self._iterations,
+            turns=self._turns + self._turn,
+            usage=self._usage + self._turn_usage,
+        )
+
     async def _implement(self, brief: BriefRequest) -> AgentResult:
         self._state = WorkLoopState.IMPLEMENTING
         text = await call(WRITE_BRIEF, brief, step=Step.IMPLEMENT, policy=self._request.policy, timeout=300)
@@ -122,7 +141,7 @@ class WorkLoopWorkflow:
         state = await graph(AGENT_GRAPH).compile().ainvoke({"request": asked.model_dump(mode="json")}, config)
         result = AgentResult.model_validate(state["result"])
         self._usage = self._usage + result.usage
-        self._turn_usage = Usage()
+        self._turn, self._turn_usage = 0, Usage()
         self._turns += result.turns
         return result
 
@@ -136,7 +155,7 @@ class WorkLoopWorkflow:
 
         Waits here while paused.
         """
-        self._turn_usage = usage
+        self._turn, self._turn_usage = turn, usage
         await self._while_paused()
         request = self._request
         spent = policy.budget_spent(

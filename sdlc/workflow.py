@@ -25,6 +25,7 @@ with workflow.unsafe.imports_passed_through():
 
     from sdlc import activities as do
     from sdlc import policy
+    from sdlc.activity_calls import why
     from sdlc.domain import (
         ApprovalDecision,
         ChangeSet,
@@ -49,7 +50,7 @@ with workflow.unsafe.imports_passed_through():
     )
     from sdlc.naming import branch_name
     from sdlc.progress import RunOutcome, Step, StepState
-    from sdlc.step_runner import StepRunner, why
+    from sdlc.step_runner import StepRunner
     from sdlc.work_loop import WorkLoopRequest, WorkLoopResult, WorkLoopWorkflow
 
 _TESTS = (
@@ -153,7 +154,7 @@ class SdlcWorkflow(StepRunner):
         async def implement() -> ChangeSet:
             head = self.change.head_sha if self.change else ""
             result = await self._run_engine(back)
-            if result.ended == "budget" or result.change.is_empty or result.change.head_sha == head:
+            if result.ended in ("budget", "failed") or result.change.is_empty or result.change.head_sha == head:
                 why_not = result.reason or _no_change(result)
                 raise ApplicationError(why_not, type="NothingChanged", non_retryable=True)
             return result.change
@@ -161,7 +162,7 @@ class SdlcWorkflow(StepRunner):
         return await self.run_step(
             Step.IMPLEMENT,
             implement,
-            said=lambda change: self.summary or f"{change.files_changed} files changed",
+            said=lambda change: self.summaries[-1] if self.summaries else f"{change.files_changed} files changed",
             # An engine that won't mend what it was sent back for: a person may let that stand.
             waived=before if back.fingerprints else None,
             obstacles=back.fingerprints,
@@ -211,7 +212,8 @@ class SdlcWorkflow(StepRunner):
         self.turns += result.turns
         self.round += 1
         self.plan = result.plan or self.plan
-        self.summary = result.summary or self.summary
+        if result.summary:
+            self.summaries.append(result.summary)
         if not result.change.is_empty:
             self._hold(result.change)
         return result
@@ -400,7 +402,8 @@ class SdlcWorkflow(StepRunner):
                 return True
             except asyncio.TimeoutError:  # noqa: UP041 - Temporal raises this one by this name
                 if moment < approval.deadline_seconds:
-                    await self.tell("reminder", f"{self.request.ticket_key} still waits for an approval")
+                    days = moment / 86_400  # in the title, so that no two reminders are taken for one
+                    await self.tell("reminder", f"{self.request.ticket_key} waits for an approval since {days:g} days")
         return self._people_have_said()
 
     def _people_have_said(self) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import sys
 from collections.abc import Coroutine
 from dataclasses import dataclass
@@ -39,13 +40,14 @@ def say(text: str) -> None:
 
 
 def wait_for(work: Coroutine[Any, Any, T]) -> T:
-    """Run a command's coroutine to its end."""
+    """Run a command's coroutine to its end; a SIGTERM ends it as Ctrl-C does, with everything tidied up."""
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     return asyncio.run(work)
 
 
 async def connected_runs(settings: Settings) -> Runs:
     """Runs on the server that the environment, the configuration or a running `sdlc dev` names."""
-    from sdlc.runtime.client import connect
+    from sdlc.runtime.client import connect, task_queue
     from sdlc.runtime.runs import Runs
 
-    return Runs(await connect(settings), task_queue=settings.temporal.task_queue)
+    return Runs(await connect(settings), task_queue=task_queue(settings))

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from sdlc.cli.context import Context, say
 from sdlc.cli.foreground import run_ticket
-from sdlc.config import ModelSettings, Settings
+from sdlc.config import ModelSettings, Price, Settings
 
 _KEEP = 5
 """Folders of earlier demos that are kept; older ones are removed."""
@@ -39,14 +39,15 @@ async def _model(settings: Settings) -> AsyncIterator[ModelSettings]:
         say(f"The model is {settings.llm.name}, as SDLC_MODEL says.")
         yield settings.llm
         return
-    from sdlc.demo.scripted_model import ScriptedModel
+    from sdlc.demo.scripted_model import MODEL, ScriptedModel
 
     say(
         "The model is a scripted one: its words are canned, every tool call, review, test and git operation is real. "
         "Set SDLC_MODEL and OPENAI_API_KEY (OPENAI_BASE_URL for an endpoint of your own) for a real model."
     )
     async with ScriptedModel() as server:
-        yield settings.llm.model_copy(update={"name": "scripted-demo", "base_url": server.base_url})
+        free = {MODEL: Price(input=0, output=0)}
+        yield settings.llm.model_copy(update={"name": MODEL, "base_url": server.base_url, "prices": free})
 
 
 def _fresh_folder(parent: Path) -> Path:

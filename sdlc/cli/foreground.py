@@ -9,7 +9,10 @@ import sys
 import uuid
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
+
+from temporalio.client import Client
 
 from sdlc.cli import summary
 from sdlc.cli.asking import ask_about_approval, ask_about_trouble
@@ -17,13 +20,18 @@ from sdlc.cli.context import say
 from sdlc.cli.preflight import check_model, check_repository
 from sdlc.cli.reading import print_json
 from sdlc.cli.view import console, evidence_view
-from sdlc.cli.watching import waits_for_people, watch
-from sdlc.config import Settings
+from sdlc.cli.watching import until_it_goes_on, waits_for_people, watch
+from sdlc.config import Settings, default_data_dir
 from sdlc.domain import ApprovalDecision, DecisionKind, RunRequest, RunState
 from sdlc.errors import TicketNotFound, UsageError
 from sdlc.progress import RunProgress
-from sdlc.runtime.embedded import Embedded, embedded
+from sdlc.runtime.client import configured_address, connect, ensure_search_attributes, task_queue
+from sdlc.runtime.dev_server import running_server
+from sdlc.runtime.embedded import embedded, running
 from sdlc.runtime.runs import Runs
+from sdlc.runtime.services import build_services
+from sdlc.runtime.telemetry import configure_logging
+from sdlc.runtime.worker import build_worker
 
 
 async def prepare(settings: Settings, ticket: Path | str, repo: str, *, base: str = "") -> RunRequest:
@@ -52,25 +60,48 @@ async def prepare(settings: Settings, ticket: Path | str, repo: str, *, base: st
     )
 
 
+@dataclass(frozen=True)
+class Session:
+    """A server, a worker in this process, and the runs on them."""
+
+    runs: Runs
+    client: Client
+    ui_url: str
+    ui_stays: bool
+    """The server was there before and outlives this command."""
+    command: str
+    """How `sdlc` is called for the same data folder."""
+
+
 async def run_ticket(
     settings: Settings, ticket: Path, repo: str, *, base: str, auto_approve: bool, as_json: bool
 ) -> int:
+    """One run from a ticket file to its end; the exit code."""
     request = await prepare(settings, ticket, repo, base=base)
-    async with _session(settings, request.ticket_key) as (house, runs):
-        started = await runs.start(request.model_copy(update={"ui_url": house.ui_url}))
-        if started.joined:
+    async with _session(settings, request.ticket_key) as session:
+        if await start_run(settings, session.client, request, ui_url=session.ui_url):
             say(f"{request.ticket_key} has a run already; going on with it.")
-        return await drive(runs, request.ticket_key, house, auto_approve=auto_approve, as_json=as_json)
+        return await _drive(session, request.ticket_key, auto_approve=auto_approve, as_json=as_json)
 
 
 async def resume(settings: Settings, key: str, *, auto_approve: bool, as_json: bool) -> int:
+    """Go on with a run that was left; the exit code."""
     await check_model(settings)
-    async with _session(settings, key) as (house, runs):
-        return await drive(runs, key, house, auto_approve=auto_approve, as_json=as_json)
+    async with _session(settings, key) as session:
+        return await _drive(session, key, auto_approve=auto_approve, as_json=as_json)
 
 
-async def drive(runs: Runs, key: str, house: Embedded, *, auto_approve: bool, as_json: bool) -> int:
+async def start_run(settings: Settings, client: Client, request: RunRequest, *, ui_url: str = "") -> bool:
+    """Start a run with what this server can do; True if it joined one that was there."""
+    # The embedded server is started with our search attributes; any other is asked to take them.
+    takes_ours = await ensure_search_attributes(client) if configured_address(settings) else True
+    fitted = request.model_copy(update={"ui_url": ui_url, "search_attributes": takes_ours})
+    return (await Runs(client, task_queue=task_queue(settings)).start(fitted)).joined
+
+
+async def _drive(session: Session, key: str, *, auto_approve: bool, as_json: bool) -> int:
     """Watch a run, let people decide where they have to, and sum it up; the exit code."""
+    runs = session.runs
     interactive = sys.stdin.isatty() and sys.stderr.isatty()
     while True:
         progress = await watch(runs, key, until=waits_for_people)
@@ -92,9 +123,8 @@ async def drive(runs: Runs, key: str, house: Embedded, *, auto_approve: bool, as
                 # Nobody is there who could answer: the run keeps everything, and this command ends.
                 say(f"The run is kept; `sdlc resume-run {key}` goes on with it.")
                 break
-        state = progress.state
-        progress = await watch(runs, key, until=lambda now, state=state: now.state is not state, live=False)
-    return await _sum_up(runs, progress, house, as_json=as_json)
+        await until_it_goes_on(runs, progress)
+    return await _sum_up(session, progress, as_json=as_json)
 
 
 async def _approve(runs: Runs, progress: RunProgress) -> None:
@@ -110,37 +140,32 @@ async def _approve(runs: Runs, progress: RunProgress) -> None:
     await runs.decide(progress.ticket_key, decision)
 
 
-async def _sum_up(runs: Runs, progress: RunProgress, house: Embedded, *, as_json: bool) -> int:
-    for line in summary.where_to_look(progress, house.ui_url, ui_stays=not house.owns_server):
+async def _sum_up(session: Session, progress: RunProgress, *, as_json: bool) -> int:
+    for line in summary.where_to_look(progress, session.ui_url, ui_stays=session.ui_stays, command=session.command):
         say(line)
     if as_json:
-        print_json(summary.as_json(progress, await runs.history_size(progress.ticket_key)))
+        print_json(summary.as_json(progress, await session.runs.history_size(progress.ticket_key)))
     return 0 if progress.state is RunState.CLOSED else 1
 
 
 async def serve(settings: Settings, say: Callable[[str], None]) -> None:
     """Server and worker until a signal comes."""
+    configure_logging(settings, file=log_file(settings))
     async with embedded(settings, say=say) as house:
-        say(f"Temporal {house.address}" + (f", UI {house.ui_url}" if house.ui_url else ""))
-        say("The worker is ready; `sdlc start KEY --repo PATH` starts a run. Ctrl-C stops.")
-        await _until_stopped(house)
+        where = house.server.address if house.server else configured_address(settings)
+        say(f"Temporal {where}" + (f", UI {house.ui_url}" if house.ui_url else ""))
+        say(f"The worker is ready, its log is {log_file(settings)}.")
+        say("`sdlc start KEY --repo PATH` in another terminal starts a run. Ctrl-C stops; runs are kept.")
+        await _signalled()
 
 
 async def work(settings: Settings, say: Callable[[str], None]) -> None:
     """A worker alone until a signal comes."""
-    from sdlc.runtime.client import connect
-    from sdlc.runtime.services import build_services
-    from sdlc.runtime.worker import build_worker
-
+    configure_logging(settings)
     client = await connect(settings)
-    built = build_worker(client, build_services(settings))
-    async with built:
-        say(f"Worker for task queue {settings.temporal.task_queue} is ready.")
+    async with running(build_worker(client, build_services(settings))):
+        say(f"The worker for task queue {task_queue(settings)} is ready.")
         await _signalled()
-
-
-async def _until_stopped(house: Embedded) -> None:
-    await house.until(_signalled())
 
 
 async def _signalled() -> None:
@@ -151,13 +176,20 @@ async def _signalled() -> None:
     await stop.wait()
 
 
+def log_file(settings: Settings) -> Path:
+    return settings.data_dir / "sdlc.log"
+
+
 @asynccontextmanager
-async def _session(settings: Settings, key: str) -> AsyncIterator[tuple[Embedded, Runs]]:
+async def _session(settings: Settings, key: str) -> AsyncIterator[Session]:
     """Embedded server and worker, and a word about how to go on when a person leaves."""
+    configure_logging(settings, file=log_file(settings))
+    command = "sdlc" if settings.data_dir == default_data_dir() else f"sdlc --data-dir {settings.data_dir}"
+    ui_stays = bool(configured_address(settings)) or running_server(settings) is not None
     try:
         async with embedded(settings, say=say) as house:
-            runs = Runs(house.client, task_queue=settings.temporal.task_queue)
-            yield house, runs
+            runs = Runs(house.client, task_queue=task_queue(settings))
+            yield Session(runs, house.client, house.ui_url, ui_stays, command)
     except (KeyboardInterrupt, asyncio.CancelledError):
-        say(f"\nThe run is kept; `sdlc resume-run {key}` or the next `sdlc dev` goes on with it.")
+        say(f"\nThe run is kept; `{command} resume-run {key}` or the next `{command} dev` goes on with it.")
         raise

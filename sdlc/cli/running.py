@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from sdlc.cli.context import CONTEXT, connected_runs, say, wait_for
+from sdlc.cli.context import CONTEXT, say, wait_for
 from sdlc.cli.reading import AsJson, Key, print_json
 
 AutoApprove = Annotated[bool, typer.Option("--auto-approve", help="Send the approval as soon as it is due.")]
@@ -63,18 +63,22 @@ def start(
     """Start a run and return; a second start for the same ticket joins the first."""
 
     async def send() -> None:
-        from sdlc.cli.foreground import prepare
+        from sdlc.cli.foreground import prepare, start_run
+        from sdlc.runtime.client import connect
+        from sdlc.runtime.dev_server import running_server
+        from sdlc.runtime.runs import workflow_id
 
         settings = CONTEXT.settings()
-        runs = await connected_runs(settings)
+        client = await connect(settings)
         file = Path(key)
         request = await prepare(settings, file if file.suffix == ".md" else key, repo, base=base)
-        started = await runs.start(request)
+        server = running_server(settings)
+        joined = await start_run(settings, client, request, ui_url=server.ui_url if server else "")
+        run_id = workflow_id(request.ticket_key)
         if as_json:
-            print_json({"ticket": request.ticket_key, **vars(started)})
+            print_json({"ticket": request.ticket_key, "workflow_id": run_id, "joined": joined})
         else:
-            done = "joined the run that is there" if started.joined else "started"
-            typer.echo(f"{request.ticket_key}: {done} ({started.workflow_id}).")
+            typer.echo(f"{request.ticket_key}: {'joined the run that is there' if joined else 'started'} ({run_id}).")
 
     wait_for(send())
 

@@ -60,8 +60,11 @@ def _tests(reports: tuple[TestReport, ...]) -> dict[str, Any]:
     }
 
 
-def where_to_look(progress: RunProgress, ui_url: str, *, ui_stays: bool) -> list[str]:
-    """Where the pull request, the diff, the findings and the Temporal UI page are, a line each."""
+def where_to_look(progress: RunProgress, ui_url: str, *, ui_stays: bool, command: str = "sdlc") -> list[str]:
+    """Where the pull request, the diff, the findings and the Temporal UI page are, a line each.
+
+    `command` is how this installation is called for the same data folder.
+    """
     lines = []
     pull_request = progress.pull_request
     if pull_request:
@@ -70,11 +73,11 @@ def where_to_look(progress: RunProgress, ui_url: str, *, ui_stays: bool) -> list
             lines.append(f"Diff           {pull_request.url.removesuffix('pull.md')}changes.diff")
         lines.append(f"Branch         {pull_request.branch} at {pull_request.head_sha[:10]}")
     open_findings = sum(Counter(progress.findings).values())
-    lines.append(f"Findings       {open_findings} open: sdlc findings {progress.ticket_key}")
+    lines.append(f"Findings       {open_findings} open: {command} findings {progress.ticket_key}")
     red = [report.kind.value for report in progress.tests if report.outcome is not TestOutcome.PASSED]
     if red:
         lines.append(f"Not shown      {', '.join(red)}: see the pull request for why")
     if ui_url:
         page = f"{ui_url}/namespaces/default/workflows/{progress.workflow_id}"
-        lines.append(f"Temporal UI    {page}" + ("" if ui_stays else " (while `sdlc dev` runs)"))
+        lines.append(f"Temporal UI    {page}" + ("" if ui_stays else f" (while `{command} dev` runs)"))
     return lines

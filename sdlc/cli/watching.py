@@ -20,6 +20,9 @@ from sdlc.runtime.runs import Runs, Trouble
 LOOK_EVERY = 0.3
 """Seconds. A query costs a worker about a millisecond."""
 
+_told: set[tuple[str, str]] = set()
+"""Lines that this process has printed: a run that is watched again is not told from the start."""
+
 Until = Callable[[RunProgress], bool]
 
 
@@ -40,6 +43,15 @@ async def watch(runs: Runs, key: str, *, until: Until = is_over, live: bool | No
     return await (_watch_live(runs, key, until) if at_terminal else _watch_lines(runs, key, until))
 
 
+async def until_it_goes_on(runs: Runs, waiting: RunProgress) -> None:
+    """Until a run that waits for people does so no longer. Says nothing."""
+    while True:
+        progress, _ = await _look(runs, waiting.ticket_key)
+        if progress is not None and progress.state is not waiting.state:
+            return
+        await asyncio.sleep(LOOK_EVERY)
+
+
 async def _watch_live(runs: Runs, key: str, until: Until) -> RunProgress:
     shown: RenderableType = Text("Waiting for the run …", "dim")
     with Live(shown, console=console(stderr=True), refresh_per_second=8, transient=False) as screen:
@@ -55,11 +67,9 @@ async def _watch_live(runs: Runs, key: str, until: Until) -> RunProgress:
 
 
 async def _watch_lines(runs: Runs, key: str, until: Until) -> RunProgress:
-    told: set[str] = set()
-
     def tell(text: str) -> None:
-        if text not in told:
-            told.add(text)
+        if (key, text) not in _told:
+            _told.add((key, text))
             say(text)
 
     while True:

@@ -94,6 +94,10 @@ class Forge(Protocol):
         """As it stands now."""
         ...
 
+    async def pull_request_of(self, repository: Repository, run: RunIdentity) -> PullRequest | None:
+        """The one that this run made, found by its marker; None if it has made none."""
+        ...
+
     async def checks(self, repository: Repository, pull_request: PullRequest) -> CiReport:
         """The forge's own checks for the head."""
         ...

@@ -1,0 +1,1 @@
+"""Deterministic reviewers: programs that are run on head and base."""

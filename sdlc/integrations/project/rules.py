@@ -1,0 +1,127 @@
+"""`.sdlc.yml`: what a repository says about itself, where discovery would guess.
+
+It is read from the base commit and never from the change, so that a change can't choose its own checks.
+Its commands are shell lines, and run nowhere but in the sandbox.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated
+
+import yaml
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
+
+RULES_FILE = ".sdlc.yml"
+LARGEST_RULES = 16 * 1024
+"""Bytes; a longer file is no list of commands."""
+
+VERSION = re.compile(r"[<>=!~]*\s*\d[\w.*]*(?:\s*,\s*[<>=!~]+\s*\d[\w.*]*)*\Z")
+"""`3.12`, `>=3.9,<4`: a version or a range, and never the path of a program."""
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
+
+
+class RulesInvalid(ValueError):
+    """The file can't be used; the message names the place and the mend. A note for a person, never a crash."""
+
+
+def _as_list(value: object) -> object:
+    return [value] if isinstance(value, str) else value
+
+
+def _as_text(value: object) -> object:
+    # YAML reads `python: 3.12` as a number and `DEBUG: 1` as another.
+    return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
+
+
+Line = Annotated[str, Field(min_length=1, max_length=4_096)]
+Lines = Annotated[tuple[Line, ...], BeforeValidator(_as_list), Field(max_length=50)]
+
+
+class ProjectRules(BaseModel):
+    """The entries of `.sdlc.yml`. What is absent (None) is discovered; an empty list says that there is none."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+    python: Annotated[str, BeforeValidator(_as_text), Field(max_length=100)] = ""
+    """The Python to use, such as `3.12` or `>=3.11`."""
+    setup: Lines | None = None
+    """Commands that make the environment, in place of what would be discovered."""
+    unit: Lines | None = None
+    """Commands of the unit tests."""
+    integration: Lines | None = None
+    """Commands of the integration tests."""
+    static: dict[str, Line] | None = None
+    """Static checks: name → command."""
+    env: dict[str, Annotated[str, BeforeValidator(_as_text)]] = {}
+    """Variables for set-up and every command."""
+
+    @field_validator("python")
+    @classmethod
+    def _version(cls, value: str) -> str:
+        if value and not VERSION.match(value.strip()):
+            raise ValueError("must be a version such as 3.12 or a range such as >=3.11")
+        return value.strip()
+
+    @field_validator("env")
+    @classmethod
+    def _variables(cls, value: dict[str, str]) -> dict[str, str]:
+        for name in value:
+            if not _VARIABLE.match(name):
+                raise ValueError(f"`{name}` is not the name of a variable")
+        return value
+
+
+def parse_rules(text: str | bytes | None) -> ProjectRules:
+    """The rules of a file's text; those of an absent or empty file are empty.
+
+    Raises RulesInvalid with the place and the mend.
+    """
+    if not text:
+        return ProjectRules()
+    if len(text) > LARGEST_RULES:
+        raise RulesInvalid(
+            f"`{RULES_FILE}` has more than {LARGEST_RULES} bytes; keep commands in scripts of their own."
+        )
+    try:
+        if isinstance(text, bytes):
+            text = text.decode("utf-8")
+        loaded = yaml.load(text, Loader=_PlainLoader)  # noqa: S506 - a SafeLoader, without aliases
+    except UnicodeDecodeError:
+        raise RulesInvalid(f"`{RULES_FILE}` is not UTF-8; save it as UTF-8.") from None
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
+        raise RulesInvalid(f"`{RULES_FILE}` is not YAML{_place(error)}; mend it or take it out.") from None
+    if loaded is None:
+        return ProjectRules()
+    if not isinstance(loaded, dict):
+        raise RulesInvalid(f"`{RULES_FILE}` must be entries such as `unit: pytest`; it is a {type(loaded).__name__}.")
+    try:
+        return ProjectRules.model_validate(loaded)
+    except ValidationError as error:
+        raise RulesInvalid(_first(error)) from None
+
+
+class _PlainLoader(yaml.SafeLoader):
+    """Without aliases: a few hundred bytes of them unfold to gigabytes."""
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.composer.ComposerError(problem="aliases are not read here")
+        return super().compose_node(parent, index)
+
+
+def _place(error: BaseException) -> str:
+    mark = getattr(error, "problem_mark", None)
+    problem = getattr(error, "problem", None) or ""
+    if mark is None:
+        return f" ({problem})" if problem else ""
+    return f" (line {mark.line + 1}: {problem})"
+
+
+def _first(error: ValidationError) -> str:
+    first = error.errors()[0]
+    place = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        known = ", ".join(f"`{name}`" for name in ProjectRules.model_fields)
+        return f"`{RULES_FILE}`: there is no entry `{place}`; there are {known}."
+    return f"`{RULES_FILE}`: `{place}`: {first['msg'].removeprefix('Value error, ')}."

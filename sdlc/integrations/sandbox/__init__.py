@@ -1,0 +1,38 @@
+"""Where code of a repository runs: everything that an engine, a test or an analyser executes.
+
+`open_sandbox(settings)` gives the configured one. Inside bubblewrap the workspace is at `/work`,
+HOME and /tmp are temporary, the system is read-only, there is no network unless it is asked for,
+and the environment is an allow-list. `none` has the allow-list and the time limit alone.
+"""
+
+from __future__ import annotations
+
+from sdlc.config import SandboxSettings
+from sdlc.integrations.sandbox.bubblewrap import Bubblewrap
+from sdlc.integrations.sandbox.output import plain_text
+from sdlc.integrations.sandbox.port import WORK, CommandResult, Limit, Mount, Sandbox
+from sdlc.integrations.sandbox.toolchains import Toolchain, own_environment, toolchain, toolchain_mounts
+from sdlc.integrations.sandbox.unprotected import Unprotected
+
+__all__ = [
+    "WORK",
+    "Bubblewrap",
+    "CommandResult",
+    "Limit",
+    "Mount",
+    "Sandbox",
+    "Toolchain",
+    "Unprotected",
+    "open_sandbox",
+    "own_environment",
+    "plain_text",
+    "toolchain",
+    "toolchain_mounts",
+]
+
+
+def open_sandbox(settings: SandboxSettings) -> Sandbox:
+    """The sandbox that the settings name. Whether it works here is found out by `check()` or the first run."""
+    if settings.kind == "none":
+        return Unprotected(settings)
+    return Bubblewrap(settings)

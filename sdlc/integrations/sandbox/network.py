@@ -1,0 +1,47 @@
+"""What a command with network needs of the worker's environment to get through: certificates, proxies, mirrors."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+from sdlc.integrations.sandbox.port import Mount
+
+_CERTIFICATES = (
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
+    "REQUESTS_CA_BUNDLE",
+    "CURL_CA_BUNDLE",
+    "PIP_CERT",
+    "NODE_EXTRA_CA_CERTS",
+    "GIT_SSL_CAINFO",
+    "CARGO_HTTP_CAINFO",
+)
+_ADDRESSES = (
+    *("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "all_proxy", "no_proxy"),
+    *("PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "UV_INDEX", "UV_DEFAULT_INDEX", "UV_INDEX_URL", "UV_EXTRA_INDEX_URL"),
+    *("GOPROXY", "GOSUMDB", "npm_config_registry", "NPM_CONFIG_REGISTRY"),
+)
+_WITH_CREDENTIALS = re.compile(r"//[^/\s]*@|^[^/\s]+:[^/\s]+@")
+
+
+def network_environment(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """The part of `environ` that says how to reach the network; an address with a credential in it is left out."""
+    found = {name: environ[name] for name in (*_CERTIFICATES, *_ADDRESSES) if environ.get(name)}
+    return {name: value for name, value in found.items() if not _WITH_CREDENTIALS.search(value)}
+
+
+def certificate_mounts(env: Mapping[str, str]) -> tuple[Mount, ...]:
+    """The certificates that `env` names, where the sandbox doesn't have them anyway."""
+    paths = {Path(env[name]) for name in _CERTIFICATES if name in env}
+    return tuple(
+        Mount(path, str(path))
+        for path in sorted(paths)
+        if path.is_absolute() and path.exists() and not path.is_relative_to("/usr") and not _is_there(path)
+    )
+
+
+def _is_there(path: Path) -> bool:
+    return any(path.is_relative_to(folder) for folder in ("/etc/ssl/certs", "/etc/pki", "/etc/ca-certificates"))

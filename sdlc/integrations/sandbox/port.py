@@ -1,0 +1,80 @@
+"""What a sandbox takes and gives, whichever it is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Protocol
+
+WORK = "/work"
+"""Where the workspace is inside a sandbox that can move it."""
+
+Limit = Literal["time", "cpu", "memory", "processes", "disk", "file", "output"]
+"""What a command had too much of; `file` is one file larger than allowed."""
+
+ENVIRONMENT = {"LANG": "C.UTF-8", "TERM": "dumb"}
+"""Of the allow-list, what is the same everywhere. PATH, HOME and TMPDIR are the sandbox's own."""
+
+
+@dataclass(frozen=True)
+class Mount:
+    """A folder or file of the host, seen at `target` inside. The host decides, never a repository."""
+
+    source: Path
+    target: str
+    """Absolute. Below `/work` it covers what the workspace has there."""
+    writable: bool = False
+    """What is written counts as growth of the workspace."""
+
+
+@dataclass(frozen=True)
+class CommandResult:
+    exit_code: int
+    """As a shell tells it: 127 for a program that isn't there, 128 + n for signal n."""
+    output: str
+    """stdout and stderr as they came, fit to print; a cut middle is marked with its size."""
+    output_bytes: int
+    """All that was printed, also what was cut."""
+    timed_out: bool
+    limit: Limit | None
+    """What the command was killed for, or failed of; None: it ended by itself."""
+    seconds: float
+    sandboxed: bool
+
+
+class Sandbox(Protocol):
+    name: str
+    """`bubblewrap` or `none`."""
+
+    async def run(
+        self,
+        command: Sequence[str],
+        *,
+        workspace: Path,
+        timeout: float,
+        env: Mapping[str, str] = {},
+        mounts: Sequence[Mount] = (),
+        network: bool = False,
+        cwd: str = WORK,
+        stdin: bytes | None = None,
+    ) -> CommandResult:
+        """Run `command` with `workspace` to write to, for at most `timeout` seconds.
+
+        Whatever it started is dead when this returns, and when it is cancelled. With `network` the environment
+        also has the worker's proxies, mirrors and certificates, as far as there is no credential in them.
+        Raises SandboxUnavailable, and ConfigurationError for a workspace or mount that isn't there.
+        """
+        ...
+
+    async def check(self) -> None:
+        """Raise SandboxUnavailable, with the mend, when nothing can be run here."""
+        ...
+
+    def inside(self, workspace: Path) -> str:
+        """The path of the workspace as a command sees it."""
+        ...
+
+    def target(self, mount: Mount) -> str:
+        """The path of a mount as a command sees it."""
+        ...

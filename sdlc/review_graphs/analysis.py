@@ -1,0 +1,154 @@
+"""Running one analyser on the head, and on the base where that decides anything."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from sdlc.domain import SourceReport, SourceState
+from sdlc.integrations.sandbox import CommandResult, Mount, own_environment
+from sdlc.integrations.services import Services
+from sdlc.review_graphs.analyzers.base import Analyser, AnalyserFailed, Analysis, Subject
+from sdlc.review_graphs.collect import texts
+from sdlc.review_graphs.findings import Code, introduced
+from sdlc.review_graphs.merge import Found
+from sdlc.review_graphs.scope import Scope, ScopedFile
+
+REPORTS = "/sdlc-report"
+"""Where a report is written, inside the sandbox."""
+LARGEST_REPORT = 64 * 1024**2
+"""Bytes. A larger one is not read, and the analyser has failed."""
+
+
+class AnalyserRun:
+    def __init__(self, services: Services, scope: Scope, analyser: Analyser) -> None:
+        self._services = services
+        self._scope = scope
+        self._analyser = analyser
+        self._notes: list[str] = []
+
+    async def found(self) -> Found:
+        """What the change brings. A crash, junk or a time-out of the analyser is a failed source, never a clean one."""
+        name = self._analyser.name
+        try:
+            return await self._introduced()
+        except AnalyserFailed as error:
+            return Found(SourceReport(name=name, state=SourceState.FAILED, note=str(error)))
+
+    async def _introduced(self) -> Found:
+        change = self._scope.change
+        files = [file for file in self._scope.files if self._looks_at(file)]
+        head = await self._run(change.head_sha, [file.path for file in files])
+        objects = await self._services.workspaces.objects(change.repository)
+        suspects = {raw.file for raw in head.findings} | set(head.unreadable)
+        # The base is asked only about files with a finding: where there is none, none can be old.
+        old = {file.on_base: file.path for file in files if file.path in suspects and file.on_base}
+        base = await self._run(change.base_sha, list(old)) if old else Analysis()
+        head_lines = await texts(objects, change.head_sha, sorted(suspects))
+        base_lines = await texts(objects, change.base_sha, sorted(old))
+        findings, dropped = introduced(
+            head.findings,
+            base.findings,
+            files=files,
+            panel=self._scope.panel,
+            head_code=_code(head_lines),
+            base_code=_code(base_lines),
+        )
+        broken = {path: why for path, why in head.unreadable.items() if path not in _moved(base.unreadable, old)}
+        if broken:
+            self._notes.append(f"could not read {_some(broken)}")
+        report = SourceReport(
+            name=self._analyser.name,
+            state=SourceState.FAILED if broken else SourceState.OK,
+            note="; ".join(self._notes),
+            found=len(findings),
+            dropped=len(dropped),
+        )
+        return Found(report, tuple(findings), tuple(dropped))
+
+    def _looks_at(self, file: ScopedFile) -> bool:
+        return file.is_text and self._analyser.looks_at(file.path)
+
+    async def _run(self, sha: str, files: Sequence[str]) -> Analysis:
+        settings = self._services.settings.panels
+        async with self._services.workspaces.at(self._scope.change.repository, sha) as workspace:
+            there = tuple(file for file in files if (workspace.path / file).is_file())
+            missing = {file: "not a plain file of the workspace" for file in files if file not in there}
+            if not there:
+                return Analysis(unreadable=missing)
+            with tempfile.TemporaryDirectory(prefix="sdlc-report-") as folder:
+                mount = Mount(Path(folder), REPORTS, writable=True)
+                sandbox = self._services.sandbox
+                subject = Subject(
+                    files=there,
+                    report=f"{sandbox.target(mount)}/report.json",
+                    configuration=await self._configuration(),
+                )
+                own = own_environment()
+                if not self._analyser.installed():
+                    raise AnalyserFailed(f"{self._analyser.name} is not installed on this worker; run `make setup`")
+                call = self._analyser.call(subject, self._analyser.start(sandbox.target(own[0])))
+                for command in filter(None, (call.command, call.fallback)):
+                    result = await sandbox.run(
+                        command,
+                        workspace=workspace.path,
+                        timeout=settings.analyser_seconds,
+                        mounts=(*own, mount),
+                    )
+                    report = _read(Path(folder) / "report.json")
+                    if report is not None and result.exit_code in self._analyser.fine:
+                        break
+                    if call.fallback and not result.timed_out and command is call.command:
+                        self._note(call.fallback_note)
+                        continue
+                    raise AnalyserFailed(_why_failed(self._analyser.name, result, settings.analyser_seconds))
+                analysis = self._analyser.read(report or b"", sandbox.inside(workspace.path))
+                return Analysis(analysis.findings, {**missing, **analysis.unreadable})
+
+    async def _configuration(self) -> Mapping[str, bytes]:
+        change = self._scope.change
+        objects = await self._services.workspaces.objects(change.repository)
+        found = {path: await objects.show(change.base_sha, path) for path in self._analyser.configuration}
+        return {path: content for path, content in found.items() if content is not None}
+
+    def _note(self, text: str) -> None:
+        if text not in self._notes:
+            self._notes.append(text)
+
+
+def _read(path: Path) -> bytes | None:
+    """The report, if it is a plain file of a sane size: what ran in the sandbox may have made a link of it."""
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError:
+        return None
+    with os.fdopen(handle, "rb") as file:
+        content = file.read(LARGEST_REPORT + 1)
+    return content if len(content) <= LARGEST_REPORT else None
+
+
+def _why_failed(name: str, result: CommandResult, seconds: float) -> str:
+    if result.timed_out:
+        return f"{name} did not end within {seconds:g} s (panels.analyser_seconds)"
+    if result.limit:
+        return f"{name} was stopped: too much {result.limit} (sandbox limits)"
+    said = next((line.strip() for line in reversed(result.output.splitlines()) if line.strip()), "")
+    return f"{name} ended with exit code {result.exit_code} and no usable report" + (f": {said[:160]}" if said else "")
+
+
+def _code(lines: Mapping[str, Sequence[str]]) -> Code:
+    def code(path: str, first: int, last: int) -> str:
+        return "\n".join(lines.get(path, ())[max(first, 1) - 1 : last])
+
+    return code
+
+
+def _moved(unreadable: Mapping[str, str], old: Mapping[str, str]) -> set[str]:
+    return {old.get(path, path) for path in unreadable}
+
+
+def _some(broken: Mapping[str, str]) -> str:
+    first, *rest = sorted(broken)
+    return f"{first} ({broken[first]})" + (f" and {len(rest)} more" if rest else "")

@@ -1,0 +1,155 @@
+"""What a lens may answer, and what is left of it after it has been held against the code."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from pydantic import BaseModel, Field
+
+from sdlc.domain import Finding, Panel, Severity
+from sdlc.review_graphs.findings import Dropped, Numbered, without_source
+from sdlc.review_graphs.scope import ScopedFile
+from sdlc.untrusted import escaped_text, visible_text
+
+LONGEST_MESSAGE = 600
+LONGEST_EVIDENCE = 2_000
+LONGEST_SUGGESTION = 4
+"""Lines. A suggestion is only useful when the reader can take it in at a glance and accept it with one click."""
+MOST_FINDINGS = 50
+"""Of one answer. A reviewer with more to say than that has understood something else than the change."""
+SHORTEST_EVIDENCE = 6
+"""Characters of a line by which it can be found again; shorter ones (`else:`) stand anywhere."""
+
+_LINK = re.compile(r"!?\[([^\]\n]*)\]\([^)\n]*\)")
+_URL = re.compile(r"\b(?:https?|ftp|data|file):\S+", re.IGNORECASE)
+_FENCED = re.compile(r"```.*?(```|\Z)", re.DOTALL)
+
+
+class LensFinding(BaseModel):
+    """Lenient where the code can be asked (lines, files), strict where it can't."""
+
+    file: str
+    line: int
+    end_line: int = 0
+    severity: Severity
+    confidence: float = Field(ge=0.0, le=1.0)
+    rule: str = ""
+    message: str
+    evidence: str = ""
+    suggestion: str = ""
+
+
+class LensAnswer(BaseModel):
+    findings: list[LensFinding]
+
+
+@dataclass(frozen=True)
+class Judge:
+    """Holds a lens's answer against the head of the change."""
+
+    panel: Panel
+    lens: str
+    files: Mapping[str, ScopedFile]
+    """The files that the lens was shown."""
+    lines: Mapping[str, Sequence[str]]
+    """The text of each of those that an answer may name, by line."""
+
+    def findings(self, answer: LensAnswer) -> tuple[list[Finding], list[Dropped]]:
+        """What can be published, with fingerprints, and what can't, with the reason."""
+        kept: list[Numbered] = []
+        dropped: list[Dropped] = []
+        for number, said in enumerate(answer.findings):
+            reason = f"more than {MOST_FINDINGS} findings" if number >= MOST_FINDINGS else self._why_not(said)
+            if reason:
+                dropped.append(Dropped(said.model_dump(mode="json"), reason))
+            else:
+                kept.append(self._kept(said))
+        return [item.fingerprinted(f"lens:{self.lens}") for item in _told_apart(kept)], dropped
+
+    def _why_not(self, said: LensFinding) -> str:
+        file, lines = self.files.get(_path(said.file)), self.lines.get(_path(said.file), ())
+        if file is None:
+            return "the file is not part of what was shown"
+        if not said.message.strip():
+            return "it says nothing"
+        first, last = self._place(said)
+        if not 1 <= first <= last <= max(len(lines), 1):
+            return "the line does not exist"
+        return "" if file.is_near(first, last) else "the line is outside the change"
+
+    def _place(self, said: LensFinding) -> tuple[int, int]:
+        """First and last line. Models miscount, and quote well: the quoted line wins where it is one of the change."""
+        first, last = said.line, said.end_line if said.end_line >= said.line else said.line
+        path = _path(said.file)
+        lines, file = self.lines.get(path, ()), self.files.get(path)
+        quoted = {line.strip() for line in said.evidence.splitlines() if len(line.strip()) >= SHORTEST_EVIDENCE}
+        if file is None or not quoted or any(_at(lines, number) in quoted for number in range(first, last + 1)):
+            return first, last
+        matches = [n for n, line in enumerate(lines, 1) if line.strip() in quoted and file.is_near(n, n)]
+        if not matches:
+            return first, last
+        nearest = min(matches, key=lambda number: abs(number - first))
+        return nearest, nearest
+
+    def _kept(self, said: LensFinding) -> Numbered:
+        path = _path(said.file)
+        first, last = self._place(said)
+        lines = self.lines.get(path, ())
+        finding = Finding(
+            panel=self.panel,
+            rule=f"lens:{self.lens}" + (f"/{slug}" if (slug := _slug(said.rule)) else ""),
+            severity=said.severity,
+            confidence=round(said.confidence, 2),
+            file=path,
+            line=first,
+            end_line=last,
+            message=_harmless(without_source(said.message, lines)),
+            evidence=visible_text(said.evidence)[0][:LONGEST_EVIDENCE],
+            suggestion=_short(said.suggestion),
+        )
+        return Numbered(finding, _at(lines, first))
+
+
+def _told_apart(items: Sequence[Numbered]) -> Iterator[Numbered]:
+    """Two findings of one lens on one line are two findings, unless they say the same."""
+    seen: dict[tuple[str, str], int] = {}
+    rules: set[tuple[str, str, str]] = set()
+    for item in items:
+        rule = (item.finding.file, item.code, item.finding.rule)
+        if rule in rules:
+            continue
+        rules.add(rule)
+        place = rule[:2]
+        yield item.again(seen.get(place, 0))
+        seen[place] = seen.get(place, 0) + 1
+
+
+def _path(said: str) -> str:
+    path = said.strip().replace("\\", "/")
+    while path.startswith("./"):
+        path = path[2:]
+    return path
+
+
+def _at(lines: Sequence[str], number: int) -> str:
+    return lines[number - 1].strip() if 1 <= number <= len(lines) else ""
+
+
+def _slug(rule: str) -> str:
+    return "-".join(re.findall(r"[a-z0-9]+", rule.lower().removeprefix("lens:")))[:40].strip("-")
+
+
+def _harmless(message: str) -> str:
+    """One paragraph that carries nothing out: no pictures, links, code blocks or hidden characters."""
+    message = _FENCED.sub("", visible_text(message)[0])
+    message = _URL.sub("[link removed]", _LINK.sub(r"\1", message))
+    message = " ".join(message.split())
+    return message if len(message) <= LONGEST_MESSAGE else f"{message[: LONGEST_MESSAGE - 1]}…"
+
+
+def _short(suggestion: str) -> str:
+    text = suggestion.strip("\n")
+    fits = text.strip() and len(text.splitlines()) <= LONGEST_SUGGESTION and len(text) <= LONGEST_EVIDENCE
+    return text if fits and escaped_text(text) == text else ""  # what can't be seen can't be accepted with a click

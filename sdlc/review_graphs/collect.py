@@ -1,0 +1,176 @@
+"""The first node: what changed, what no lens reads, what the repository says about itself, and what has to be run."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+from sdlc.activities import PanelRequest
+from sdlc.domain import ArtifactRef, SourceReport, SourceState
+from sdlc.integrations.git.diff import ChangedFile
+from sdlc.integrations.git.objects import GitObjects
+from sdlc.integrations.services import Services
+from sdlc.review_graphs.declaration import PanelDeclaration
+from sdlc.review_graphs.diff import FileDiff, read_hunks, split_files
+from sdlc.review_graphs.scope import Scope, ScopedFile, Slice, Task, cut_to_slices, scoped_file
+from sdlc.review_graphs.unread import says_generated, unread_by_path
+
+CONTEXT_LINES = 12
+"""Of the head around each change: what a reader needs to see what a function does."""
+RULE_FILES = ("AGENTS.md", "CLAUDE.md", ".github/copilot-instructions.md", "REVIEW.md", "CONTRIBUTING.md")
+MOST_RULE_FILES = 6
+LONGEST_RULES = 16_000
+"""Characters of all rule files together."""
+AT_ONCE = 4
+"""Git processes."""
+
+
+class Collector:
+    """Reads git objects only: no workspace is needed, and nothing of the change is executed."""
+
+    def __init__(self, services: Services, declaration: PanelDeclaration) -> None:
+        self._services = services
+        self._declaration = declaration
+
+    async def scope(self, request: PanelRequest) -> Scope:
+        """The scope of the request; its large texts are stored as artifacts."""
+        change = request.change
+        objects = await self._services.workspaces.objects(change.repository)
+        changed = await objects.changed_files(change.base_sha, change.head_sha)
+        diffs = await self._diffs(objects, request, changed)
+        unread = await _unread(objects, change.base_sha, changed)
+        files = tuple(scoped_file(diffs[file.path], file.status, unread[file.path]) for file in changed)
+        cut, uncovered = cut_to_slices([diffs[file.path] for file in files if not file.unread])
+        return Scope(
+            panel=request.panel,
+            change=change,
+            ticket=request.ticket,
+            files=files,
+            rules=await self._rules(objects, change.base_sha, files),
+            slices=tuple([await self._slice(text, paths) for text, paths in cut]),
+            uncovered=uncovered,
+            previous=request.previous,
+            waived=request.waived,
+        )
+
+    async def _diffs(
+        self, objects: GitObjects, request: PanelRequest, changed: Sequence[ChangedFile]
+    ) -> dict[str, FileDiff]:
+        base, head = request.change.base_sha, request.change.head_sha
+        whole = await objects.diff(base, head, context=CONTEXT_LINES) if changed else ""
+        pieces = split_files(whole, [(file.path, file.old_path or "") for file in changed])
+        for file in changed:
+            if file.path not in pieces and not file.binary:
+                paths = [path for path in (file.old_path, file.path) if path]
+                pieces[file.path] = await objects.diff(base, head, *dict.fromkeys(paths), context=CONTEXT_LINES)
+        return {
+            file.path: FileDiff(
+                file.path, file.old_path or file.path, [] if file.binary else read_hunks(pieces.get(file.path, ""))
+            )
+            for file in changed
+        }
+
+    async def _rules(self, objects: GitObjects, base: str, files: Sequence[ScopedFile]) -> ArtifactRef | None:
+        """The rule files of the base: those at the top, and AGENTS.md of the folders that the change is in.
+
+        A change that edits the rules is judged by the rules that it found.
+        """
+        nested = {
+            "/".join([*parts[:depth], "AGENTS.md"])
+            for file in files
+            if (parts := file.path.split("/")[:-1])
+            for depth in range(1, len(parts) + 1)
+        }
+        there = set(await objects.list_files(base, *RULE_FILES, *sorted(nested)))
+        quoted: list[str] = []
+        room = LONGEST_RULES
+        for path in [path for path in (*RULE_FILES, *sorted(nested)) if path in there][:MOST_RULE_FILES]:
+            content = await objects.show(base, path)
+            if content and content.strip() and room > 0:
+                text = content.decode("utf-8", "replace")[:room]
+                room -= len(text)
+                quoted.append(f"# {path}\n\n{text}")
+        if not quoted:
+            return None
+        return await self._services.artifacts.put("\n\n".join(quoted), name="rules.md", media_type="text/markdown")
+
+    async def _slice(self, text: str, paths: tuple[str, ...]) -> Slice:
+        ref = await self._services.artifacts.put(text, name="slice.diff", media_type="text/x-diff")
+        return Slice(text=ref, files=paths)
+
+    def plan(self, scope: Scope) -> tuple[list[Task], list[SourceReport]]:
+        """What is to be run, and what need not or can't be, with the reason."""
+        tasks: list[Task] = []
+        idle: list[SourceReport] = []
+        for analyser in self._declaration.analysers:
+            if not any(analyser.looks_at(file.path) for file in scope.files if file.is_text):
+                idle.append(_not_run(analyser.name, "nothing in the change for it to look at", required=False))
+            elif not analyser.installed():
+                # Required all the same: what is not installed has not found the change clean.
+                idle.append(_not_run(analyser.name, f"{analyser.name} is not installed beside sdlc; run `make setup`"))
+            else:
+                tasks.append(Task(kind="analyser", name=analyser.name))
+        for lens in self._declaration.lenses:
+            planned, reports = self._plan_lens(lens.name, scope)
+            tasks += planned
+            idle += reports
+        return tasks, idle
+
+    def _plan_lens(self, name: str, scope: Scope) -> tuple[list[Task], list[SourceReport]]:
+        note = self._why_no_lens(scope)
+        if note:
+            return [], [_not_run(name, note, kind="lens", required=False)]
+        count = len(scope.slices)
+        tasks = [Task(kind="lens", name=name, slice=number, slices=count) for number in range(count)]
+        if not scope.uncovered:
+            return tasks, []
+        note = f"the change is too large: {len(scope.uncovered)} files were not read to their end; split it, or waive"
+        return tasks, [_not_run(f"{name} rest", note, kind="lens")]
+
+    def _why_no_lens(self, scope: Scope) -> str:
+        if not self._services.settings.panels.lenses:
+            return "lenses are switched off (panels.lenses)"
+        if not self._services.models.configured("reviewer"):
+            return "no model is configured; set SDLC_MODEL and OPENAI_API_KEY or OPENAI_BASE_URL"
+        return "" if scope.slices else "nothing in the change for it to read"
+
+
+def _not_run(name: str, note: str, *, kind: str = "analyser", required: bool = True) -> SourceReport:
+    return SourceReport(name=name, kind=kind, state=SourceState.NOT_RUN, required=required, note=note)
+
+
+async def _unread(objects: GitObjects, base: str, changed: Sequence[ChangedFile]) -> dict[str, str]:
+    """Why no lens reads a file, by path; empty for those that lenses do read."""
+    reasons = {file.path: _why_unread(file) for file in changed}
+    asked = {file.path: file.old_path or file.path for file in changed if not reasons[file.path] and file.status != "A"}
+    on_base = await _contents(objects, base, list(asked.values()))
+    generated = {path: "generated" for path, old in asked.items() if says_generated(on_base.get(old))}
+    return {**reasons, **generated}
+
+
+def _why_unread(file: ChangedFile) -> str:
+    if file.status == "D":
+        return "deleted"
+    if file.is_symlink or file.is_submodule:
+        return "symbolic link" if file.is_symlink else "submodule"
+    return "binary" if file.binary else unread_by_path(file.path)
+
+
+async def _contents(objects: GitObjects, sha: str, paths: Sequence[str]) -> dict[str, bytes]:
+    gate = asyncio.Semaphore(AT_ONCE)
+
+    async def one(path: str) -> tuple[str, bytes | None]:
+        async with gate:
+            return path, await objects.show(sha, path)
+
+    found = await asyncio.gather(*(one(path) for path in dict.fromkeys(paths)))
+    return {path: content for path, content in found if content is not None}
+
+
+async def texts(objects: GitObjects, sha: str, paths: Sequence[str]) -> dict[str, list[str]]:
+    """The lines of files at a commit, numbered as git and the analysers number them; absent files are left out."""
+    found = await _contents(objects, sha, paths)
+    return {
+        path: [line.removesuffix("\r") for line in content.decode("utf-8", "replace").split("\n")]
+        for path, content in found.items()
+    }

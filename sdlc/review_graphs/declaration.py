@@ -1,0 +1,42 @@
+"""What a panel is made of. The graph is the same for all; panels differ in their analysers and lenses alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib import resources
+
+from sdlc.domain import Panel
+from sdlc.review_graphs.analyzers.base import Analyser
+
+
+@dataclass(frozen=True)
+class Lens:
+    """One concern that a model is asked about."""
+
+    name: str
+    """Stands in rules (`lens:<name>`) and in the first line of the prompt."""
+    prompt: str
+    """File in `prompts/` that says what to look for and what to leave alone."""
+
+    def text(self) -> str:
+        return prompt_text(self.prompt)
+
+
+@dataclass(frozen=True)
+class PanelDeclaration:
+    panel: Panel
+    analysers: tuple[Analyser, ...] = ()
+    lenses: tuple[Lens, ...] = ()
+
+    def analyser(self, name: str) -> Analyser:
+        """Raises KeyError for a name that the panel does not have."""
+        return {analyser.name: analyser for analyser in self.analysers}[name]
+
+    def lens(self, name: str) -> Lens:
+        """Raises KeyError for a name that the panel does not have."""
+        return {lens.name: lens for lens in self.lenses}[name]
+
+
+def prompt_text(name: str) -> str:
+    """A prompt of `prompts/`, without the white space at its ends."""
+    return resources.files("sdlc.review_graphs").joinpath("prompts", name).read_text(encoding="utf-8").strip()

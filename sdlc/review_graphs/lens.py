@@ -1,0 +1,106 @@
+"""One question to a model: the prompt, the call, and what is left of the answer."""
+
+from __future__ import annotations
+
+from sdlc.domain import Finding, SourceReport, SourceState, Ticket, Usage
+from sdlc.errors import ModelAnswerInvalid, ModelRefused
+from sdlc.integrations.llm import spent
+from sdlc.integrations.services import Services
+from sdlc.review_graphs.answer import Judge, LensAnswer
+from sdlc.review_graphs.collect import texts
+from sdlc.review_graphs.declaration import Lens, prompt_text
+from sdlc.review_graphs.merge import Found
+from sdlc.review_graphs.scope import Scope, Slice, Task
+from sdlc.untrusted import quoted
+
+LONGEST_TICKET = 8_000
+"""Characters of the description."""
+
+
+class LensCall:
+    def __init__(self, services: Services, scope: Scope, lens: Lens, task: Task) -> None:
+        self._services = services
+        self._scope = scope
+        self._lens = lens
+        self._task = task
+        self._slice: Slice = scope.slices[task.slice]
+
+    async def found(self) -> Found:
+        """The lens's findings. An answer that can't be used is a failed lens, which is never a pass.
+
+        Raises ServiceUnavailable, for Temporal to try again.
+        """
+        messages = await self._messages()
+        try:
+            answer, usage = await self._services.models.structured(
+                role="reviewer", messages=messages, schema=LensAnswer
+            )
+        except (ModelAnswerInvalid, ModelRefused) as error:
+            return Found(self._report(SourceState.FAILED, str(error), spent(error)))
+        objects = await self._services.workspaces.objects(self._scope.change.repository)
+        shown = {path: file for path in self._slice.files if (file := self._scope.file(path)) is not None}
+        named = [path for path in shown if any(path in finding.file for finding in answer.findings)]
+        lines = await texts(objects, self._scope.change.head_sha, named)
+        judge = Judge(panel=self._scope.panel, lens=self._lens.name, files=shown, lines=lines)
+        findings, dropped = judge.findings(answer)
+        report = self._report(SourceState.OK, "", usage).model_copy(
+            update={"found": len(findings), "dropped": len(dropped)}
+        )
+        return Found(report, tuple(findings), tuple(dropped))
+
+    def _report(self, state: SourceState, note: str, usage: Usage) -> SourceReport:
+        return SourceReport(name=self._task.label, kind="lens", state=state, note=note, usage=usage)
+
+    async def _messages(self) -> list[dict[str, str]]:
+        """What stays the same comes first, so that the endpoint's prompt cache helps: lens, rules, ticket, change."""
+        artifacts = self._services.artifacts
+        rules = await artifacts.text(self._scope.rules) if self._scope.rules else ""
+        diff = await artifacts.text(self._slice.text)
+        system = [
+            f"You are the {self._scope.panel.value} panel of a code review. Lens: {self._lens.name}.",
+            prompt_text("frame.md"),
+            self._lens.text(),
+        ]
+        if rules:
+            system.append(quoted(rules, "the repository's own rules, as they were before this change"))
+        user = [ticket_text(self._scope.ticket)]
+        if earlier := self._earlier():
+            user.append(earlier)
+        user += [_left_out(self._scope, self._task), quoted(diff, "the change, as a unified diff", code=True)]
+        return [
+            {"role": "system", "content": "\n\n".join(system)},
+            {"role": "user", "content": "\n\n".join(filter(None, user))},
+        ]
+
+    def _earlier(self) -> str:
+        mine = [finding for finding in self._scope.previous if self._is_mine(finding)]
+        if not mine:
+            return ""
+        rows = "\n".join(f"- {finding.file}:{finding.line} {finding.rule}: {finding.message}" for finding in mine)
+        told = quoted(rows, "your findings on an earlier state of this change")
+        return f"{told}\nReport again those that still hold, with the same `rule`, and leave out those that are mended."
+
+    def _is_mine(self, finding: Finding) -> bool:
+        rule = f"lens:{self._lens.name}"
+        return (finding.rule == rule or finding.rule.startswith(f"{rule}/")) and finding.file in self._slice.files
+
+
+def ticket_text(ticket: Ticket) -> str:
+    """The ticket as a prompt shows it: quoted, without what a person would not see, and cut where it is very long."""
+    description = ticket.description
+    if len(description) > LONGEST_TICKET:
+        description = f"{description[:LONGEST_TICKET]}\n[{len(description) - LONGEST_TICKET} more characters]"
+    criteria = "\n".join(f"- {criterion}" for criterion in ticket.acceptance_criteria)
+    text = "\n\n".join(filter(None, [ticket.title, description, criteria and f"Acceptance criteria:\n{criteria}"]))
+    return quoted(text, f"ticket {ticket.key}")
+
+
+def _left_out(scope: Scope, task: Task) -> str:
+    rows = [f"{file.path} ({file.unread})" for file in scope.files if file.unread]
+    shown = rows[:20]
+    if len(rows) > len(shown):
+        shown.append(f"and {len(rows) - len(shown)} more")
+    notes = [quoted("\n".join(shown), "files that changed as well and are not shown")] if rows else []
+    if task.slices > 1:
+        notes.append(f"This is part {task.slice + 1} of {task.slices} of the change; the others are read separately.")
+    return "\n\n".join(notes)

@@ -1,0 +1,246 @@
+"""The graph that all four panels share.
+
+    collect ──► analyser × n ┐
+            └─► lens × n     ┴─► merge ──► verdict (in the workflow)
+
+Nodes are Temporal activities. What passes between them is JSON with references in it: the text of
+the change is read where it is needed, and never stands in a history.
+"""
+
+from __future__ import annotations
+
+import json
+import operator
+import time
+from datetime import timedelta
+from typing import Annotated, Any, TypedDict
+
+from langgraph.graph import END, START, StateGraph
+from langgraph.types import Send
+from temporalio.common import RetryPolicy
+
+from sdlc.activities import PanelRequest
+from sdlc.domain import ArtifactRef, Finding, Panel, PanelReport, SourceReport
+from sdlc.errors import NON_RETRYABLE
+from sdlc.integrations.heartbeat import heartbeats
+from sdlc.integrations.services import Services
+from sdlc.review_graphs.analysis import AnalyserRun
+from sdlc.review_graphs.architecture import ARCHITECTURE
+from sdlc.review_graphs.collect import Collector
+from sdlc.review_graphs.declaration import PanelDeclaration
+from sdlc.review_graphs.findings import Dropped
+from sdlc.review_graphs.lens import LensCall
+from sdlc.review_graphs.merge import Found, merge, state_of
+from sdlc.review_graphs.quality import QUALITY
+from sdlc.review_graphs.scope import Scope, ScopeRef, Task
+from sdlc.review_graphs.security import SECURITY
+from sdlc.review_graphs.techstack import TECHSTACK
+
+PANELS: dict[Panel, PanelDeclaration] = {
+    declaration.panel: declaration for declaration in (ARCHITECTURE, SECURITY, QUALITY, TECHSTACK)
+}
+
+ATTEMPTS = 10
+"""Of each node: with the pauses in between about half an hour of trouble, after which a person is asked."""
+"""A beat comes every five seconds; so long does it take until a dead worker's work goes to another."""
+SHORT = timedelta(minutes=5)
+"""For what only reads and writes: git objects and artifacts."""
+GRACE_SECONDS = 120
+"""On top of what a program or a model may take itself: for the clone, the workspace and the artifacts."""
+
+
+class PanelGraphState(TypedDict, total=False):
+    request: dict[str, Any]
+    """PanelRequest."""
+    scope: dict[str, Any]
+    """ScopeRef."""
+    sources: Annotated[list[dict[str, Any]], operator.add]
+    """SourceReport, one of each analyser and lens."""
+    report: dict[str, Any]
+    """PanelReport."""
+
+
+class CollectInput(TypedDict):
+    request: dict[str, Any]
+
+
+class SourceInput(TypedDict):
+    """What `Send` gives one analyser or lens. The task is part of it: the plugin takes equal inputs for one call."""
+
+    task: dict[str, Any]
+    scope: dict[str, Any]
+
+
+class MergeInput(TypedDict):
+    scope: dict[str, Any]
+    sources: list[dict[str, Any]]
+
+
+class VerdictInput(TypedDict):
+    request: dict[str, Any]
+    report: dict[str, Any]
+
+
+class PanelNodes:
+    """The nodes of one panel's graph."""
+
+    def __init__(self, panel: Panel, services: Services) -> None:
+        self._services = services
+        self._declaration = PANELS[panel]
+        self._collector = Collector(services, self._declaration)
+
+    async def collect(self, state: CollectInput) -> dict[str, Any]:
+        """What changed and what has to be run; what need not run is reported at once."""
+        started = time.time()
+        request = PanelRequest.model_validate(state["request"])
+        async with heartbeats("collect"):
+            scope = await self._collector.scope(request)
+            tasks, idle = self._collector.plan(scope)
+            document = await self._services.artifacts.put(
+                scope.model_dump_json(), name=f"{request.panel.value}-scope.json", media_type="application/json"
+            )
+        reference = ScopeRef(
+            panel=request.panel,
+            head_sha=request.change.head_sha,
+            document=document,
+            tasks=tuple(tasks),
+            started=round(started, 3),
+        )
+        return {
+            "scope": reference.model_dump(mode="json"),
+            "sources": [source.model_dump(mode="json") for source in idle],
+        }
+
+    async def analyser(self, state: SourceInput) -> dict[str, Any]:
+        """One analyser on head and base."""
+        task, scope = await self._source(state)
+        started = time.monotonic()
+        async with heartbeats(task.label):
+            found = await AnalyserRun(self._services, scope, self._declaration.analyser(task.name)).found()
+            return await self._handed_in(found, started)
+
+    async def lens(self, state: SourceInput) -> dict[str, Any]:
+        """One question to a model about one slice of the change."""
+        task, scope = await self._source(state)
+        started = time.monotonic()
+        async with heartbeats(task.label):
+            found = await LensCall(self._services, scope, self._declaration.lens(task.name), task).found()
+            return await self._handed_in(found, started)
+
+    async def merge(self, state: MergeInput) -> dict[str, Any]:
+        """The panel's report; its whole, with evidence and what was dropped, goes into an artifact."""
+        reference = ScopeRef.model_validate(state["scope"])
+        async with heartbeats("merge"):
+            scope = await self._scope(reference.document)
+            found = [await self._found(SourceReport.model_validate(source)) for source in state["sources"]]
+            most = self._services.settings.panels.max_model_findings
+            # Sends end in any order; a report has the order of the declaration.
+            found.sort(key=lambda item: self._order(item.source))
+            report, document = merge(scope, found, most_model_findings=most)
+            artifact = await self._services.artifacts.put(
+                json.dumps(document, ensure_ascii=False),
+                name=f"{reference.panel.value}-report.json",
+                media_type="application/json",
+            )
+        seconds = round(max(time.time() - reference.started, 0.0), 3)
+        report = report.model_copy(update={"report": artifact, "seconds": seconds})
+        return {"report": report.model_dump(mode="json")}
+
+    async def verdict(self, state: VerdictInput) -> dict[str, Any]:
+        """In the workflow: the panel's word follows from the report by itself, so every replay says the same."""
+        report = PanelReport.model_validate(state["report"])
+        final = state_of(report.sources, report.findings, state["request"].get("waived") or ())
+        return {"report": {**state["report"], "state": final.value}}
+
+    async def _source(self, state: SourceInput) -> tuple[Task, Scope]:
+        reference = ScopeRef.model_validate(state["scope"])
+        return Task.model_validate(state["task"]), await self._scope(reference.document)
+
+    async def _scope(self, document: ArtifactRef) -> Scope:
+        return Scope.model_validate_json(await self._services.artifacts.get(document))
+
+    async def _handed_in(self, found: Found, started: float) -> dict[str, Any]:
+        document = {
+            "source": found.source.name,
+            "findings": [finding.model_dump(mode="json") for finding in found.findings],
+            "dropped": [item.as_json() for item in found.dropped],
+        }
+        result = await self._services.artifacts.put(
+            json.dumps(document, ensure_ascii=False), name=f"{found.source.name}.json", media_type="application/json"
+        )
+        seconds = round(time.monotonic() - started, 3)
+        source = found.source.model_copy(update={"result": result, "seconds": seconds})
+        return {"sources": [source.model_dump(mode="json")]}
+
+    async def _found(self, source: SourceReport) -> Found:
+        if source.result is None:
+            return Found(source)
+        document = json.loads(await self._services.artifacts.get(source.result))
+        return Found(
+            source,
+            tuple(Finding.model_validate(item) for item in document["findings"]),
+            tuple(Dropped(item["finding"], item["reason"]) for item in document["dropped"]),
+        )
+
+    def _order(self, source: SourceReport) -> tuple[int, str]:
+        names = [item.name for item in self._declaration.analysers]
+        names += [item.name for item in self._declaration.lenses]
+        first = source.name.partition(" ")[0]
+        return (names.index(first) if first in names else len(names), source.name)
+
+
+async def sources_to_run(state: PanelGraphState) -> list[Send] | str:
+    """Everything that has to be run, at once. Async, because a sync router is not run by the workflow's event loop."""
+    reference = ScopeRef.model_validate(state["scope"])
+    if not reference.tasks:
+        return "merge"
+    scope = reference.model_copy(update={"tasks": ()}).model_dump(mode="json")
+    return [Send(task.kind, {"task": task.model_dump(mode="json"), "scope": scope}) for task in reference.tasks]
+
+
+def build_panel_graph(panel: Panel, services: Services) -> StateGraph[PanelGraphState]:
+    """The graph of one panel, to be registered under `sdlc.activities.panel_graph(panel)`.
+
+    Made anew for each plugin: registering takes the nodes' metadata out.
+    """
+    settings = services.settings
+    analyser = timedelta(seconds=2 * 2 * settings.panels.analyser_seconds + GRACE_SECONDS)
+    # A schema that the endpoint does not take, an answer, and its repair: three calls at the most.
+    lens = timedelta(seconds=3 * settings.llm.timeout_seconds + GRACE_SECONDS)
+    nodes = PanelNodes(panel, services)
+    graph: StateGraph[PanelGraphState] = StateGraph(PanelGraphState)
+    graph.add_node(
+        "collect", nodes.collect, input_schema=CollectInput, metadata=_activity(services, panel, SHORT, "collect")
+    )
+    graph.add_node("analyser", nodes.analyser, input_schema=SourceInput, metadata=_activity(services, panel, analyser))
+    graph.add_node("lens", nodes.lens, input_schema=SourceInput, metadata=_activity(services, panel, lens))
+    graph.add_node("merge", nodes.merge, input_schema=MergeInput, metadata=_activity(services, panel, SHORT, "merge"))
+    graph.add_node("verdict", nodes.verdict, input_schema=VerdictInput, metadata={"execute_in": "workflow"})
+    graph.add_edge(START, "collect")
+    graph.add_conditional_edges("collect", sources_to_run, ["analyser", "lens", "merge"])
+    graph.add_edge("analyser", "merge")
+    graph.add_edge("lens", "merge")
+    graph.add_edge("merge", "verdict")
+    graph.add_edge("verdict", END)
+    return graph
+
+
+def _activity(services: Services, panel: Panel, time_out: timedelta, node: str = "") -> dict[str, Any]:
+    run = services.settings.run
+
+    def summary(args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
+        task = args[0].get("task")
+        return f"{panel.value} · {Task.model_validate(task).label if task else node}"
+
+    return {
+        "execute_in": "activity",
+        "start_to_close_timeout": time_out,
+        "heartbeat_timeout": timedelta(seconds=run.heartbeat_seconds),
+        "retry_policy": RetryPolicy(
+            initial_interval=timedelta(seconds=run.first_retry_seconds),
+            maximum_interval=timedelta(seconds=max(run.first_retry_seconds, run.longest_retry_seconds)),
+            maximum_attempts=ATTEMPTS,
+            non_retryable_error_types=list(NON_RETRYABLE),
+        ),
+        "summary_fn": summary,
+    }

@@ -1,0 +1,99 @@
+"""Steps 15 and 16, as far as they touch the world: people are asked, told and heard."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import structlog
+from temporalio import activity
+
+from sdlc import markdown
+from sdlc.activities import (
+    RECORD_DECISION,
+    REQUEST_APPROVAL,
+    TELL_PEOPLE,
+    Nothing,
+    RecordDecision,
+    RequestApproval,
+    TellPeople,
+)
+from sdlc.domain import PullRequest, TicketStatus
+from sdlc.errors import TicketNotFound
+from sdlc.integrations.heartbeat import heartbeats
+from sdlc.integrations.ports import Notice
+from sdlc.steps.evidence import headline
+from sdlc.steps.pull_request import draft_of
+from sdlc.steps.ticket_comments import approval_comment
+
+if TYPE_CHECKING:
+    from sdlc.integrations.services import Services
+
+log = structlog.get_logger(__name__)
+
+
+class ApprovalSteps:
+    """The activities that people see."""
+
+    def __init__(self, services: Services) -> None:
+        self.services = services
+
+    def activities(self) -> list[Callable[..., Any]]:
+        return [self.request_approval, self.record_decision, self.tell_people]
+
+    @activity.defn(name=REQUEST_APPROVAL.name)
+    async def request_approval(self, request: RequestApproval) -> PullRequest:
+        """Pull request ready for review with the evidence of this moment, ticket In Review, people notified."""
+        evidence, forge, tracker = request.evidence, self.services.forge, self.services.tracker
+        run, key = evidence.run, evidence.run.ticket_key
+        async with heartbeats():
+            # Its text was written before the checks had ended and the reviews were published.
+            await forge.open_pull_request(draft_of(evidence), run=run)
+            pull_request = await forge.mark_ready(
+                evidence.change.repository, request.pull_request, reviewers=request.reviewers, run=run
+            )
+            await tracker.move(key, TicketStatus.IN_REVIEW, run=run)
+            body = approval_comment(evidence, pull_request, request.reviewers)
+            await tracker.comment(key, body, run=run, topic="approval")
+            head = evidence.change.head_sha[:10]
+            notice = Notice(
+                event="needs_approval",
+                title=f"{key} waits for an approval of {head}",
+                body=headline(evidence),
+                run=run,
+                url=pull_request.url,
+            )
+            await self.services.notifier.notify(notice)
+        return pull_request
+
+    @activity.defn(name=RECORD_DECISION.name)
+    async def record_decision(self, request: RecordDecision) -> Nothing:
+        """Show on the pull request what a person decided elsewhere."""
+        async with heartbeats():
+            await self.services.forge.record_decision(
+                request.repository, request.pull_request, request.decision, run=request.run
+            )
+        return Nothing()
+
+    @activity.defn(name=TELL_PEOPLE.name)
+    async def tell_people(self, request: TellPeople) -> Nothing:
+        """A notice, and where it is wished a comment on the ticket, one for each event."""
+        notice = Notice(event=request.event, title=request.title, body=request.body, run=request.run, url=request.url)
+        async with heartbeats():
+            await self.services.notifier.notify(notice)
+            if request.on_ticket:
+                await self._comment(request)
+        return Nothing()
+
+    async def _comment(self, request: TellPeople) -> None:
+        parts = [markdown.inline(request.title, 500), markdown.quote(request.body, 4_000)]
+        if request.url:
+            parts.append(markdown.link("Pull request", request.url))
+        body = "\n\n".join(part for part in parts if part)
+        try:
+            await self.services.tracker.comment(
+                request.run.ticket_key, body, run=request.run, topic=f"told:{request.event}"
+            )
+        except TicketNotFound as error:
+            # People have been told; that the ticket is gone is found out by the step that needs it.
+            log.warning("ticket_not_commented", reason=str(error))

@@ -1,0 +1,89 @@
+"""What nothing and nobody has looked at. Said in every pull request, because silence would pass for fine."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from sdlc.activities import Evidence
+from sdlc.domain import Panel, PanelReport, SourceState, TestKind, TestOutcome
+from sdlc.markdown import code, inline
+from sdlc.progress import Step, StepState
+
+
+def not_verified(evidence: Evidence) -> list[str]:
+    """What nobody and nothing has looked at, each in a sentence; never to be taken for fine."""
+    return [
+        *_panels_not_verified(evidence),
+        *_tests_not_verified(evidence),
+        *([] if proof_tests(evidence) else ["No test was seen to fail without the change and to pass with it."]),
+        *_ci_not_verified(evidence),
+        *(
+            ["The ticket's description was longer than could be read; its end was left out."]
+            if evidence.ticket.truncated
+            else []
+        ),
+        *(inline(warning, 500) for warning in evidence.warnings),
+    ]
+
+
+def _panels_not_verified(evidence: Evidence) -> Iterable[str]:
+    head = evidence.change.head_sha
+    for panel in Panel:
+        report = report_of(evidence, panel)
+        if report is None:
+            yield f"The {panel.value} panel did not run."
+            continue
+        if report.head_sha != head:
+            yield f"The {panel.value} panel looked at {code(report.head_sha[:10])}, which is not the head."
+        for source in report.sources:
+            if source.state is not SourceState.OK:
+                how = "failed" if source.state is SourceState.FAILED else "did not run"
+                why = f": {inline(source.note, 300)}" if source.note else ""
+                yield f"{panel.value}: {source.kind} {code(source.name, 60)} {how}{why}"
+
+
+_MEANING = {
+    TestOutcome.TIMED_OUT: "did not end in time",
+    TestOutcome.SETUP_FAILED: "could not run, because the repository's environment could not be made",
+    TestOutcome.MISSING: "are due, and there are none",
+    TestOutcome.NOT_DECLARED: "are not declared by the repository",
+}
+
+
+def _tests_not_verified(evidence: Evidence) -> Iterable[str]:
+    reports = {report.kind: report for report in evidence.tests}
+    for kind in TestKind:
+        name = "Static checks" if kind is TestKind.STATIC else f"{kind.value.capitalize()} tests"
+        report = reports.get(kind)
+        if report is None:
+            yield f"{name} did not run."
+            continue
+        note = f" ({inline(report.note, 300)})" if report.note else ""
+        if report.outcome in _MEANING:
+            yield f"{name} {_MEANING[report.outcome]}{note}."
+        elif note:
+            yield f"{name}{note}."
+        if report.head_sha != evidence.change.head_sha:
+            yield f"{name} ran on {code(report.head_sha[:10])}, which is not the head."
+    if any(report.commands and not report.sandboxed for report in evidence.tests):
+        yield "Code of the repository was run without a sandbox (`sandbox.kind: none`)."
+
+
+def _ci_not_verified(evidence: Evidence) -> Iterable[str]:
+    step = next((step for step in evidence.steps if step.name == Step.WAIT_FOR_CI.key), None)
+    if step is None or step.state is StepState.PENDING:
+        yield "The forge's own checks have not been waited for yet."
+    elif step.state is not StepState.DONE:
+        said = f": {inline(step.result, 300)}" if step.result else ""
+        yield f"The forge's own checks are not green{said}"
+
+
+def proof_tests(evidence: Evidence) -> tuple[str, ...]:
+    """The tests that fail on the base and pass on this head."""
+    proofs = (report.proof for report in evidence.tests if report.proof and report.head_sha == evidence.change.head_sha)
+    return tuple(dict.fromkeys(test for proof in proofs for test in proof.shown))
+
+
+def report_of(evidence: Evidence, panel: Panel) -> PanelReport | None:
+    """What a panel said last, if it ran."""
+    return next((report for report in evidence.panel_reports if report.panel is panel), None)

@@ -1,0 +1,112 @@
+"""Steps 12 to 14: the pull request, the forge's own checks, the reviews on it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
+
+import structlog
+from pydantic import ValidationError
+from temporalio import activity
+
+from sdlc.activities import CREATE_PULL_REQUEST, PUBLISH_REVIEWS, WAIT_FOR_CI, Evidence, Nothing, OnPullRequest
+from sdlc.domain import CiReport, CiState, Finding, PanelReport, PullRequest
+from sdlc.errors import WorkspaceBroken
+from sdlc.integrations.heartbeat import heartbeats
+from sdlc.integrations.ports import PullRequestDraft, Review
+from sdlc.naming import pull_request_title
+from sdlc.steps.evidence import open_findings, pull_request_body, review_statuses, review_summary
+
+if TYPE_CHECKING:
+    from sdlc.integrations.services import Services
+
+FIRST_POLL = 1.0
+"""Seconds; each wait is half as long again as the one before."""
+LONGEST_POLL = 60.0
+
+log = structlog.get_logger(__name__)
+
+
+class PullRequestSteps:
+    """The activities of steps 12 to 14."""
+
+    def __init__(self, services: Services) -> None:
+        self.services = services
+
+    def activities(self) -> list[Callable[..., Any]]:
+        return [self.create_pull_request, self.wait_for_ci, self.publish_reviews]
+
+    @activity.defn(name=CREATE_PULL_REQUEST.name)
+    async def create_pull_request(self, evidence: Evidence) -> PullRequest:
+        """Branch and pull request brought to the evidence: found by the run's marker, else made. BranchConflict."""
+        async with heartbeats():
+            return await self.services.forge.open_pull_request(draft_of(evidence), run=evidence.run)
+
+    @activity.defn(name=WAIT_FOR_CI.name)
+    async def wait_for_ci(self, request: OnPullRequest) -> CiReport:
+        """Ask until the forge's checks have ended. How long that may take is the activity's time-out."""
+        repository = request.evidence.change.repository
+        wait = FIRST_POLL
+        async with heartbeats():
+            while True:
+                report = await self.services.forge.checks(repository, request.pull_request)
+                if report.state is not CiState.PENDING:
+                    return report
+                await asyncio.sleep(wait)
+                wait = min(wait * 1.5, LONGEST_POLL)
+
+    @activity.defn(name=PUBLISH_REVIEWS.name)
+    async def publish_reviews(self, request: OnPullRequest) -> Nothing:
+        """Findings inline, one status per panel, one summary that is kept up to date."""
+        evidence = request.evidence
+        async with heartbeats():
+            findings, note = await self._whole(evidence.panel_reports, open_findings(evidence))
+            review = Review(
+                head_sha=evidence.change.head_sha,
+                summary=review_summary(evidence, note=note),
+                findings=findings,
+                statuses=review_statuses(evidence),
+            )
+            await self.services.forge.publish_review(
+                evidence.change.repository, request.pull_request, review, run=evidence.run
+            )
+        return Nothing()
+
+    async def _whole(
+        self, reports: Iterable[PanelReport], findings: tuple[Finding, ...]
+    ) -> tuple[tuple[Finding, ...], str]:
+        """The findings with evidence and suggestion, and what is to be said if those can't be read."""
+        whole: dict[str, Finding] = {}
+        lost: list[str] = []
+        for report in reports:
+            if report.report is None or not report.findings:
+                continue
+            try:
+                whole |= _findings_in(await self.services.artifacts.text(report.report))
+            except (WorkspaceBroken, ValidationError, ValueError, TypeError, KeyError) as error:
+                # What was found is in the history; only its evidence is missing. No reason to hold a run up.
+                log.warning("report_not_read", panel=report.panel.value, reason=str(error))
+                lost.append(report.panel.value)
+        note = f"The evidence of these panels could not be read from the artifacts: {', '.join(lost)}." if lost else ""
+        return tuple(whole.get(finding.fingerprint, finding) for finding in findings), note
+
+
+def draft_of(evidence: Evidence) -> PullRequestDraft:
+    """The pull request as the evidence wants it."""
+    change = evidence.change
+    return PullRequestDraft(
+        repository=change.repository,
+        branch=change.branch,
+        head_sha=change.head_sha,
+        title=pull_request_title(evidence.ticket),
+        body=pull_request_body(evidence),
+        labels=("sdlc",),
+    )
+
+
+def _findings_in(report: str) -> dict[str, Finding]:
+    """By fingerprint, from a panel's report document: `{"findings": [Finding…], …}`."""
+    listed = (Finding.model_validate(item) for item in json.loads(report)["findings"])
+    return {finding.fingerprint: finding for finding in listed if finding.fingerprint}

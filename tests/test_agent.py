@@ -1,0 +1,362 @@
+"""The coding agent's graph on a real Temporal server, with real git, a real sandbox and a scripted model over HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import uuid
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
+from temporalio.exceptions import ApplicationError
+from temporalio.langgraph import LangGraphPlugin
+from temporalio.worker import Worker
+
+from sdlc.activities import AGENT_GRAPH, AgentRequest, AgentResult
+from sdlc.config import ModelSettings, RunSettings, Settings
+from sdlc.demo.conversation import Reply, Script, ToolCall, edit, say, shell, submit
+from sdlc.demo.scripted_model import Fault, ScriptedModel
+from sdlc.domain import ChangeSet, Repository, RunIdentity
+from sdlc.engines.agent import build_agent_graph
+from sdlc.errors import SandboxUnavailable
+from sdlc.integrations.artifacts import ArtifactStore
+from sdlc.integrations.llm import Models
+from sdlc.integrations.sandbox import open_sandbox
+from sdlc.integrations.services import Services
+from sdlc.integrations.workspace import Workspaces
+from sdlc.runtime.activity_failures import ActivityInterceptor
+from sdlc.runtime.client import connect
+from sdlc.runtime.redaction import Redactor
+from sdlc.runtime.worker import workflow_runner
+from tests.agent_workflow import AgentWorkflow
+from tests.repositories import git, new_bare, new_checkout
+
+BRIEF = "# Ticket CALC-1: double is wrong\n\nRound: 0\n"
+FIX = edit("calc.py", "return x + x + 1", "return 2 * x")
+TEST = edit(
+    "test_calc.py",
+    "",
+    "import unittest\nfrom calc import double\n\n\nclass T(unittest.TestCase):\n"
+    "    def test_double(self):\n        self.assertEqual(double(4), 8)\n",
+)
+DONE = submit("Fix double for every number.\n\nIt added one.", "Look", "Mend")
+
+
+@dataclass
+class Bench:
+    """All that one run of the agent needs."""
+
+    services: Services
+    client: Client
+    queue: str
+    model: ScriptedModel
+    repository: Repository
+    bare: Path
+    artifacts: ArtifactStore
+    words: dict[str, Any] = field(default_factory=dict)
+
+    async def request(self, **more: Any) -> AgentRequest:
+        change = ChangeSet(
+            repository=self.repository,
+            base_sha=self.repository.base_sha,
+            head_sha=self.repository.base_sha,
+            branch="sdlc/CALC-1",
+        )
+        run = RunIdentity(workflow_id="sdlc-CALC-1", run_id=uuid.uuid4().hex, ticket_key="CALC-1")
+        brief = await self.artifacts.put(BRIEF, name="brief.md")
+        return AgentRequest.model_validate({"run": run, "change": change, "brief": brief, "max_turns": 12, **more})
+
+    async def run(self, *turns: Any, **more: Any) -> tuple[AgentResult, list[dict[str, Any]]]:
+        self.model.script = Script().round(0, *turns)
+        request = await self.request(**more)
+        async with asyncio.timeout(100), self.worker():
+            state = await (await self.start(request)).result()
+        self.turns_asked = state["turns_asked"]
+        return AgentResult.model_validate(state["result"]), state["messages"]
+
+    def worker(self) -> Worker:
+        plugin = LangGraphPlugin(graphs={AGENT_GRAPH: build_agent_graph(self.services)})
+        return Worker(
+            self.client,
+            task_queue=self.queue,
+            workflows=[AgentWorkflow],
+            plugins=[plugin],
+            interceptors=[ActivityInterceptor(Redactor.of(self.services.settings))],
+            workflow_runner=workflow_runner(),
+            max_heartbeat_throttle_interval=timedelta(seconds=0.5),
+            default_heartbeat_throttle_interval=timedelta(seconds=0.5),
+        )
+
+    async def start(self, request: AgentRequest) -> WorkflowHandle[Any, dict[str, Any]]:
+        return await self.client.start_workflow(
+            AgentWorkflow.run,
+            args=[request.model_dump(mode="json"), self.words],
+            id=f"agent-{uuid.uuid4().hex}",
+            task_queue=self.queue,
+        )
+
+    def show(self, sha: str, path: str) -> str:
+        return git(self.bare, "show", f"{sha}:{path}")
+
+
+class NoEnvironments:
+    """The repository needs nothing: what the host has is enough."""
+
+    async def ensure(self, workspace: object) -> SimpleNamespace:
+        return SimpleNamespace(mounts=(), env={}, state="none", note="", log=None)
+
+
+@pytest.fixture(scope="module")
+def bare(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("calc")
+    files: dict[str, str | bytes | None] = {
+        "calc.py": "def double(x):\n    return x + x + 1\n",
+        ".gitignore": "__pycache__/\n*.log\n",
+    }
+    return new_bare(new_checkout(folder / "work", files), folder / "calc.git")
+
+
+@pytest.fixture
+async def bench(temporal_settings: Settings, bare: Path) -> AsyncIterator[Bench]:
+    sandbox = open_sandbox(temporal_settings.sandbox)
+    try:
+        await sandbox.check()
+    except SandboxUnavailable as error:
+        pytest.skip(str(error))
+    async with ScriptedModel(Script()) as model:
+        llm = ModelSettings(base_url=model.base_url, name="scripted", timeout_seconds=20)
+        run = RunSettings(first_retry_seconds=0.1, longest_retry_seconds=0.2)
+        settings = temporal_settings.model_copy(update={"llm": llm, "run": run})
+        artifacts = ArtifactStore(settings.artifacts_dir)
+        services = Services(
+            settings=settings,
+            tracker=cast(Any, None),
+            forge=cast(Any, None),
+            notifier=cast(Any, None),
+            workspaces=Workspaces(settings.cache_dir),
+            sandbox=sandbox,
+            environments=cast(Any, NoEnvironments()),
+            artifacts=artifacts,
+            models=Models(llm),
+        )
+        base = git(bare, "rev-parse", "main")
+        repository = Repository(url=str(bare), name="acme/calc", base_branch="main", base_sha=base)
+        client = await connect(settings)
+        yield Bench(services, client, settings.temporal.task_queue, model, repository, bare, artifacts)
+
+
+def tool_answers(messages: list[dict[str, Any]]) -> list[str]:
+    return [message["content"] for message in messages if message["role"] == "tool"]
+
+
+async def test_the_agent_solves_a_ticket_and_leaves_one_commit_on_the_base(bench: Bench) -> None:
+    run_tests = shell("python3 -m unittest -q")
+    result, messages = await bench.run(
+        say("", shell("cat calc.py")), say("", TEST, run_tests), say("", FIX, run_tests), say("", DONE)
+    )
+    assert result.ended == "submitted"
+    assert result.turns == 4
+    assert result.usage.model_calls == 4
+    assert result.plan == ("Look", "Mend")
+    assert result.summary.startswith("Fix double")
+    change = result.change
+    assert (change.files_changed, change.insertions, change.deletions) == (2, 8, 1)
+    assert git(bench.bare, "rev-parse", f"{change.head_sha}^") == bench.repository.base_sha
+    assert git(bench.bare, "log", "-1", "--format=%s", change.head_sha) == "fix(CALC-1): fix double for every number"
+    assert "return 2 * x" in bench.show(change.head_sha, "calc.py")
+    said = tool_answers(messages)
+    assert said[0].startswith("exit code 0\ndef double(x):")
+    assert said[2].startswith("exit code 1\n")
+    assert "AssertionError: 9 != 8" in said[2]
+    assert said[4].startswith("exit code 0\n")
+    assert bench.turns_asked == [0, 1, 2, 3]
+
+
+async def test_each_turn_that_changed_something_is_published_before_it_returns(bench: Bench) -> None:
+    await bench.run(say("", TEST), say("", FIX), say("", DONE))
+    refs = git(bench.bare, "for-each-ref", "--format=%(refname)", "refs/sdlc").splitlines()
+    assert len(refs) >= 3
+
+
+async def test_the_base_branch_and_other_branches_are_not_touched(bench: Bench) -> None:
+    await bench.run(say("", FIX), say("", DONE))
+    assert git(bench.bare, "rev-parse", "main") == bench.repository.base_sha
+    assert git(bench.bare, "for-each-ref", "--format=%(refname)", "refs/heads") == "refs/heads/main"
+
+
+async def test_an_unknown_tool_and_bad_arguments_are_told_and_the_work_goes_on(bench: Bench) -> None:
+    result, messages = await bench.run(
+        say(
+            "", ToolCall("browse", {"url": "x"}), ToolCall("shell", '{"command": "ls'), ToolCall("edit", {"path": "a"})
+        ),
+        say("", FIX),
+        say("", DONE),
+    )
+    said = tool_answers(messages)
+    assert len(said) == 5
+    assert any(text.startswith("There is no tool `browse`") for text in said[:3])
+    assert any("not a JSON object" in text for text in said[:3])
+    assert any(text.startswith("`edit` was called without old_text, new_text") for text in said[:3])
+    assert result.ended == "submitted"
+
+
+async def test_the_same_action_with_the_same_result_three_times_ends_as_stuck_and_keeps_the_work(bench: Bench) -> None:
+    look = say("", shell("cat calc.py"))
+    result, messages = await bench.run(say("", FIX), look, look, look, say("", DONE))
+    assert result.ended == "stuck"
+    assert result.turns == 4
+    assert "return 2 * x" in bench.show(result.change.head_sha, "calc.py")
+    assert "Do something else" in tool_answers(messages)[2]
+
+
+async def test_prose_without_a_tool_call_is_reminded_and_the_third_in_a_row_ends_it(bench: Bench) -> None:
+    result, messages = await bench.run(
+        say("Thinking."), say("", FIX), say("Done!"), Reply(""), say("Really."), say("", DONE)
+    )
+    assert result.ended == "stuck"
+    assert result.turns == 5
+    assert "return 2 * x" in bench.show(result.change.head_sha, "calc.py")
+    assert "no tool call" in messages[3]["content"]
+
+
+async def test_a_submit_without_a_change_is_told_once_and_then_ends_as_no_change(bench: Bench) -> None:
+    result, messages = await bench.run(say("", shell("true")), say("", DONE), say("", DONE))
+    assert result.ended == "no_change"
+    assert result.change.head_sha == bench.repository.base_sha
+    assert result.change.is_empty
+    assert "nothing has changed" in tool_answers(messages)[1].lower()
+
+
+async def test_ignored_files_are_no_change(bench: Bench) -> None:
+    result, _ = await bench.run(say("", shell("echo x > a.log"), DONE), say("", DONE))
+    assert result.ended == "no_change"
+
+
+async def test_turns_are_bounded_and_what_is_done_is_kept(bench: Bench) -> None:
+    result, _ = await bench.run(say("", FIX), say("", shell("ls")), say("", shell("pwd")), max_turns=3)
+    assert (result.ended, result.turns) == ("turns", 3)
+    assert "return 2 * x" in bench.show(result.change.head_sha, "calc.py")
+
+
+async def test_the_workflow_s_word_ends_the_work_between_two_turns(bench: Bench) -> None:
+    bench.words = {"1": {"stop": "budget"}}
+    result, _ = await bench.run(say("", FIX), say("", DONE))
+    assert (result.ended, result.turns) == ("budget", 1)
+    assert result.change.files_changed == 1
+
+
+async def test_an_instruction_reaches_the_model_with_the_next_turn_and_another_model_is_asked(bench: Bench) -> None:
+    bench.words = {"1": {"instructions": [{"text": "Use a shift.", "by": "ana"}], "model": "bigger"}}
+    await bench.run(say("", FIX), say("", DONE))
+    second = bench.model.conversations[1]
+    assert second.model == "bigger"
+    assert second.messages[-1]["role"] == "user"
+    assert "ana" in second.messages[-1]["content"]
+    assert "> Use a shift." in second.messages[-1]["content"]
+
+
+async def test_a_model_that_fails_for_a_while_costs_no_turn(bench: Bench) -> None:
+    bench.model.fail(Fault("status", status=503, times=2))
+    result, _ = await bench.run(say("", FIX), say("", DONE))
+    assert (result.ended, result.turns, result.usage.model_calls) == ("submitted", 2, 2)
+
+
+async def test_an_answer_cut_by_length_is_not_acted_upon(bench: Bench) -> None:
+    bench.model.fail(Fault("cut", where=lambda request: request.turn == 0))
+    result, messages = await bench.run(say("I will rewrite all of it.", FIX), say("", FIX), say("", DONE))
+    assert "was cut" in messages[3]["content"]
+    assert result.ended == "submitted"
+
+
+async def test_a_conversation_too_long_for_the_model_is_sent_again_with_less_of_it(bench: Bench) -> None:
+    bench.model.fail(Fault("status", status=400, message="This model's maximum context length is 8192 tokens"))
+    result, _ = await bench.run(say("", FIX), say("", DONE))
+    assert result.ended == "submitted"
+    assert [entry.status for entry in bench.model.requests] == [400, 200, 200]
+
+
+async def test_a_cancelled_run_stops_its_command_at_once(bench: Bench) -> None:
+    bench.model.script = Script().round(0, say("", shell("echo started > /work/started.log; sleep 98765")))
+    request = await bench.request()
+    async with asyncio.timeout(100), bench.worker():
+        handle = await bench.start(request)
+        while not list(bench.services.settings.cache_dir.rglob("started.log")):
+            await asyncio.sleep(0.05)
+        await handle.cancel()
+        with pytest.raises(WorkflowFailureError):
+            await handle.result()
+    assert not [line for line in processes() if "98765" in line]
+
+
+async def test_a_refused_model_call_is_final_and_says_why(bench: Bench) -> None:
+    bench.model.fail(Fault("status", status=401, times=5))
+    with pytest.raises(WorkflowFailureError) as failure:
+        await bench.run(say("", FIX))
+    assert "OPENAI_API_KEY" in str(root_of(failure.value))
+
+
+async def test_a_protected_path_is_told_at_submit_and_stops_the_change_if_it_stays(bench: Bench) -> None:
+    protected = say("", FIX, edit(".github/workflows/ci.yml", "", "on: push\n"))
+    with pytest.raises(WorkflowFailureError) as failure:
+        await bench.run(protected, say("", DONE), say("", DONE))
+    error = root_of(failure.value)
+    assert isinstance(error, ApplicationError)
+    assert error.type == "GuardRailViolation"
+    assert ".github/workflows/ci.yml" in str(error)
+
+
+async def test_a_protected_path_that_is_put_back_passes(bench: Bench) -> None:
+    protected = say("", FIX, edit(".github/workflows/ci.yml", "", "on: push\n"))
+    result, messages = await bench.run(protected, say("", DONE), say("", shell("rm -r .github"), DONE))
+    assert result.ended == "submitted"
+    assert ".github/workflows/ci.yml" in tool_answers(messages)[2]
+    assert result.change.files_changed == 1
+
+
+TOKEN = "ghp_" + "aB3dE6gH9jK2mN5pQ8sT1vW4yZ7bC0dF3gH6"
+
+
+async def test_a_secret_never_leaves_the_machine_and_the_model_is_told_where_it_was(bench: Bench) -> None:
+    leak = say("", FIX, edit("settings.py", "", f'TOKEN = "{TOKEN}"\n'))
+    result, messages = await bench.run(leak, say("", DONE))
+    said = tool_answers(messages)[1]
+    assert "settings.py:1 (GitHub token)" in said
+    assert "put back" in said
+    assert result.change.files_changed == 1
+    objects = git(bench.bare, "cat-file", "--batch-all-objects", "--batch-check=%(objectname) %(objecttype)")
+    blobs = [line.split()[0] for line in objects.splitlines() if line.endswith("blob")]
+    assert not [blob for blob in blobs if TOKEN in git(bench.bare, "cat-file", "blob", blob)]
+
+
+async def test_what_comes_after_submit_in_the_same_message_is_not_done(bench: Bench) -> None:
+    result, messages = await bench.run(say("", FIX, DONE, shell("rm calc.py")))
+    assert result.ended == "submitted"
+    assert tool_answers(messages)[2].startswith("Not done")
+    assert result.change.files_changed == 1
+
+
+async def test_a_command_has_no_network_and_no_way_out(bench: Bench) -> None:
+    probe = "cat /etc/shadow; ls /root; curl -sm 2 http://1.1.1.1; env | grep -ci openai"
+    _, messages = await bench.run(say("", shell(probe)), say("", FIX), say("", DONE))
+    assert "root:" not in tool_answers(messages)[0]
+
+
+def processes() -> list[str]:
+    """Command lines of everything that runs on this machine."""
+    lines = []
+    for entry in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            lines.append(entry.read_bytes().replace(b"\0", b" ").decode(errors="replace"))
+    return lines
+
+
+def root_of(error: BaseException) -> BaseException:
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return error
