@@ -3,7 +3,7 @@
     python -m benchmarks.tried [--only PROJECT] [--folder FOLDER] [--json FILE]
 
 For each case of `tried_cases.py` the source archives of two releases are downloaded, the later one
-becomes a git repository with a few files of the earlier one, and the real command is run on it as a person would
+becomes a git repository with a few lines of the earlier one, and the real command is run on it as a person would
 run it, with embedded server, tracker and forge. Its model is scripted and gives the fix that the later release has.
 Ends with a table, and with exit code 1 if a run did not end with a pull request that is proved.
 """
@@ -23,15 +23,30 @@ import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from difflib import SequenceMatcher
 from pathlib import Path
 from typing import Any
 
 from benchmarks.tried_cases import CASES, Case
-from tests.scripted import MODEL, ScriptedModel, change_of_folders, solve
+from sdlc.demo.conversation import ChatRequest
+from tests.scripted import (
+    MODEL,
+    Reply,
+    Script,
+    ScriptedModel,
+    change_of_folders,
+    edits_from,
+    reviewed_clean,
+    say,
+    shell,
+    submit,
+)
 
 RUN_SECONDS = 1_200.0
 """One run, set-up of the project's environment and of a Temporal server included."""
 DOWNLOAD_SECONDS = 300.0
+BEGUN = "## What the branch holds so far"
+"""Stands in the brief when the engine is called again."""
 _NOT_PASSED_ON = ("OPENAI_API_BASE", "TEMPORAL_ADDRESS", "TEMPORAL_PROFILE", "SDLC_CONFIG", "VIRTUAL_ENV")
 """What would point the command at something of the person's own."""
 
@@ -55,6 +70,9 @@ class Result:
     tests: Mapping[str, Any] = field(default_factory=dict)
     pull_request: str = ""
     noted: tuple[str, ...] = ()
+    """Warnings of the run, or the end of what it said where it gave no summary."""
+    not_verified: tuple[str, ...] = ()
+    """As the pull request tells the reviewer."""
 
     @property
     def is_proved(self) -> bool:
@@ -83,13 +101,11 @@ def unpacked(project: str, version: str, folder: Path) -> Path:
 
 
 def repository_with_the_bug(case: Case, before: Path, after: Path, target: Path) -> Path:
-    """A git repository of the later release in which the case's files are those of the earlier one."""
+    """A git repository of the later release in which the places of the case's fix are those of the earlier one."""
     shutil.copytree(after, target, symlinks=True)
     for path in case.paths:
-        if (before / path).is_file():
-            shutil.copyfile(before / path, target / path)
-        else:
-            (target / path).unlink()
+        texts = [(folder / path).read_text(encoding="utf-8") for folder in (before, after)]
+        (target / path).write_text(taken_back(*texts, only=case.only), encoding="utf-8")
     if case.rules:
         (target / ".sdlc.yml").write_text(case.rules, encoding="utf-8")
     who = ["-c", "user.name=A. Maintainer", "-c", "user.email=maintainer@example.org", "-c", "commit.gpgSign=false"]
@@ -103,10 +119,45 @@ def repository_with_the_bug(case: Case, before: Path, after: Path, target: Path)
     return target
 
 
+def taken_back(before: str, after: str, *, only: Sequence[str]) -> str:
+    """`after` with those places as `before` has them in which one of the pieces of text `only` occurs."""
+    old, new = before.splitlines(keepends=True), after.splitlines(keepends=True)
+    lines: list[str] = []
+    for tag, start, end, new_start, new_end in SequenceMatcher(None, old, new, autojunk=False).get_opcodes():
+        differs = "".join([*old[start:end], *new[new_start:new_end]])
+        is_the_bug = tag != "equal" and any(piece in differs for piece in only)
+        lines += old[start:end] if is_the_bug else new[new_start:new_end]
+    return "".join(lines)
+
+
 def _call(command: Sequence[str], *, cwd: Path, timeout: float) -> None:
     done = subprocess.run(command, cwd=cwd, timeout=timeout, capture_output=True, text=True, check=False)
     if done.returncode:
         raise SystemExit(f"`{' '.join(command)}` ended with {done.returncode}:\n{done.stdout}{done.stderr}")
+
+
+# --- the model ----------------------------------------------------------------------------
+
+
+def script_of(case: Case, repository: Path, after: Path) -> Script:
+    """The words of a model that makes the fix of the later release once, and has nothing to add to it."""
+    change = change_of_folders(repository, after, *case.paths)
+    done = say("", submit("Nothing is to be added to the fix of the release.", "Look"))
+
+    def look(request: ChatRequest) -> Reply:
+        return done if BEGUN in request.brief else say("First a look.", shell("ls"))
+
+    return (
+        reviewed_clean()
+        .round(
+            0,
+            look,
+            say("The change, with its tests.", *edits_from(change)),
+            say("The tests.", shell(case.check)),
+            say("", submit(case.fix, "Look", "Change", "Test")),
+        )
+        .later(done)
+    )
 
 
 # --- the run ------------------------------------------------------------------------------
@@ -118,9 +169,10 @@ async def tried(case: Case, archives: Path, folder: Path) -> Result:
     after = await asyncio.to_thread(unpacked, case.project, case.after, archives)
     repository = await asyncio.to_thread(repository_with_the_bug, case, before, after, folder / "repository")
     ticket = folder / "ticket.md"
-    ticket.write_text(f"---\nkey: {case.key}\ntitle: {json.dumps(case.title)}\n---\n\n{case.ticket}", encoding="utf-8")
-    script = solve(change_of_folders(repository, after, *case.paths), check=case.check, summary=case.title)
-    async with ScriptedModel(script, log=folder / "model.log") as model:
+    ticket.write_text(
+        f"---\nkey: {case.key}\ntitle: {json.dumps(case.title)}\nlabels: [bug]\n---\n\n{case.ticket}", encoding="utf-8"
+    )
+    async with ScriptedModel(script_of(case, repository, after), log=folder / "model.log") as model:
         started = time.monotonic()
         exit_code = await _sdlc_run(folder, ticket, repository, model.base_url)
         seconds = round(time.monotonic() - started, 1)
@@ -129,7 +181,7 @@ async def tried(case: Case, archives: Path, folder: Path) -> Result:
 
 async def _sdlc_run(folder: Path, ticket: Path, repository: Path, base_url: str) -> int | None:
     env = {name: value for name, value in os.environ.items() if name not in _NOT_PASSED_ON}
-    env |= {"OPENAI_BASE_URL": base_url, "OPENAI_API_KEY": "scripted", "SDLC_MODEL": MODEL}
+    env |= {"OPENAI_BASE_URL": base_url, "OPENAI_API_KEY": "no-key-is-needed", "SDLC_MODEL": MODEL}
     command = [str(Path(sys.executable).with_name("sdlc")), "--data-dir", str(folder / "data")]
     command += ["run", "--ticket", str(ticket), "--repo", str(repository), "--auto-approve", "--json"]
     with (folder / "stdout").open("wb") as out, (folder / "stderr").open("wb") as err:
@@ -168,7 +220,17 @@ def _result(case: Case, folder: Path, seconds: float, exit_code: int | None) -> 
         tests=summary.get("tests", {}),
         pull_request=summary.get("pull_request", {}).get("url") or "",
         noted=tuple(noted),
+        not_verified=_not_verified(summary.get("pull_request", {}).get("url") or ""),
     )
+
+
+def _not_verified(url: str) -> tuple[str, ...]:
+    """The points under that heading of a local forge's pull request."""
+    if not url.startswith("file://"):
+        return ()
+    text = Path(url.removeprefix("file://")).read_text(encoding="utf-8")
+    section = text.partition("## Not verified\n")[2].partition("\n## ")[0]
+    return tuple(line.removeprefix("- ") for line in section.splitlines() if line.startswith("- "))
 
 
 def _json_object(line: str) -> dict[str, Any]:
@@ -181,7 +243,18 @@ def _json_object(line: str) -> dict[str, Any]:
 
 # --- the table ----------------------------------------------------------------------------
 
-_HEADINGS = ("project", "bug", "seconds", "state", "fails before", "passes now", "coverage", "findings", "noted")
+_HEADINGS = (
+    "project",
+    "bug",
+    "seconds",
+    "state",
+    "fails before",
+    "passes now",
+    "coverage",
+    "findings",
+    "noted",
+    "not verified",
+)
 
 
 def table(results: Sequence[Result]) -> str:
@@ -202,6 +275,7 @@ def _row(result: Result) -> tuple[str, ...]:
         "not measured" if coverage is None else f"{coverage:.0f} %",
         ", ".join(f"{count} {severity}" for severity, count in result.findings.items()) or "none",
         "; ".join(line.strip() for line in result.noted) or "nothing",
+        str(len(result.not_verified)),
     )
 
 

@@ -18,10 +18,14 @@ class Case:
     after: str
     paths: tuple[str, ...]
     """Source and test files that are taken back to `before`; the fix is what `after` has in them."""
+    only: tuple[str, ...]
+    """Pieces of text: of what differs in these files only the places that hold one of them are taken back."""
     check: str
     """What the scripted model runs after its edits. It goes into no decision."""
     bug: str
     """In a few words, for the table."""
+    fix: str
+    """What the scripted model says it did."""
     source: str
     """Where the project itself tells of it."""
     shape: str
@@ -40,6 +44,8 @@ CASES = (
         before="4.12.0",
         after="4.12.1",
         paths=("src/humanize/filesize.py", "tests/test_filesize.py"),
+        only=("Bytes", "1.123456789"),
+        fix="Cut the decimals off sizes below one kilobyte, as a size has whole bytes.",
         check="python -m pytest -q tests/test_filesize.py",
         bug="decimals of a byte in `naturalsize` of a float",
         source="https://github.com/python-humanize/humanize/pull/240",
@@ -70,6 +76,8 @@ There are no parts of a byte, and earlier releases cut them off.
         before="0.14.1",
         after="0.14.2",
         paths=("xmltodict.py", "tests/test_xmltodict.py"),
+        only=("self.strip_whitespace and data", "emptya", "dict(root="),
+        fix="Strip the text of every element, whether it has children or not, and expect that in the tests.",
         check="python -m unittest",
         bug="white space around the text of a leaf is kept, though stripping is on",
         source="https://github.com/martinblech/xmltodict/issues/361",
@@ -95,10 +103,45 @@ and no longer where it has none.
 """,
     ),
     Case(
+        project="inflect",
+        before="7.3.1",
+        after="7.4.0",
+        paths=("inflect/__init__.py", "tests/test_pwd.py"),
+        only=("ENDS_WITH_APOSTROPHE_S", '("\'", False)'),
+        fix="Ask for a word before the apostrophe of a possessive.",
+        check="python -m pytest -q tests/test_pwd.py",
+        bug="`plural` of a single apostrophe raises",
+        source="https://github.com/jaraco/inflect/pull/218",
+        shape="flat layout, pyproject with setuptools and its version from git, dependencies, extra `test`, doctests",
+        key="INFLECT-1",
+        title="`plural` raises on a text that is one apostrophe",
+        ticket="""\
+We feed words from scanned pages to `plural`. Now and then one is nothing but a stray apostrophe, and the whole batch
+stops:
+
+```pycon
+>>> import inflect
+>>> inflect.engine().plural("'")
+Traceback (most recent call last):
+  ...
+typeguard.TypeCheckError: argument "text" (str) is not an instance of inflect.Word
+```
+
+`plural_adj` has the same trouble.
+
+## Acceptance criteria
+
+- Neither `plural` nor `plural_adj` raises on a single apostrophe: it is no possessive.
+- Possessives such as `tuna's` are handled as before.
+""",
+    ),
+    Case(
         project="jinja2",
         before="3.1.5",
         after="3.1.6",
         paths=("src/jinja2/filters.py", "tests/test_security.py"),
+        only=("getattr", "name = str(name)", "is not", "do_attr", "Get an attribute", "test_attr_filter"),
+        fix="Let the filter `attr` look attributes up through the environment, so that the sandbox sees it.",
         check="python -m pytest -q tests/test_security.py tests/test_filters.py",
         bug="the filter `attr` gets round the sandbox",
         source="https://github.com/pallets/jinja/security/advisories/GHSA-cpwx-vrp4-4pq7",
@@ -122,6 +165,8 @@ its own lookup, so that a template which a user wrote can get the plain method o
         before="24.0.0",
         after="24.1.0",
         paths=("boltons/typeutils.py", "tests/test_typeutils.py"),
+        only=("copy",),
+        fix="Let copies of a sentinel be the sentinel itself.",
         check="python -m pytest -q tests/test_typeutils.py",
         bug="a copied sentinel is no longer the sentinel",
         source="https://github.com/mahmoud/boltons/blob/master/CHANGELOG.md#2410",

@@ -112,7 +112,7 @@ async def test_a_test_that_hangs_without_the_change_is_proof(
 ) -> None:
     monkeypatch.setattr("sdlc.steps.acceptance._LEAST_ON_BASE", 1.0)
     monkeypatch.setattr("sdlc.steps.acceptance._SLOWER_ON_BASE", 1)
-    monkeypatch.setattr("sdlc.steps.acceptance._ALONE", 4.0)
+    monkeypatch.setattr("sdlc.steps.acceptance._ALONE", 3.0)
     base = {**PACKAGE, "src/money/__init__.py": "def wait():\n    while True: pass\n", "tests/test_money.py": ""}
     head = {
         "src/money/__init__.py": "def wait():\n    return 1\n",

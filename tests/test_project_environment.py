@@ -81,12 +81,14 @@ async def test_nothing_after_set_up_has_a_network_or_can_change_the_environment(
     assert "unreachable" in (await ran(stage, change, connect)).output
 
 
-async def test_another_dependency_makes_another_environment(stage: Stage, money: GitRepository) -> None:
-    files = {"pyproject.toml": PACKAGE["pyproject.toml"].replace('version = "1"', 'version = "2"')}
-    change = money.change(PACKAGE, files)
-    head, base = await ensured(stage, change), await ensured(stage, change, change.base_sha)
-    assert (head.state, base.state) == ("ready", "ready")
-    assert head.key != base.key
+async def test_another_lock_file_makes_another_environment(stage: Stage, money: GitRepository) -> None:
+    base = {".sdlc.yml": "setup: cat things.lock\n", "things.lock": "1", "other": "1"}
+    change = money.change(base, {"things.lock": "2", "other": "2"})
+    head, before = await ensured(stage, change), await ensured(stage, change, change.base_sha)
+    assert (head.state, before.state) == ("ready", "ready")
+    assert head.key != before.key
+    unrelated = money.change(base, {"other": "2"})
+    assert (await ensured(stage, unrelated)).key == before.key
 
 
 async def test_the_rules_are_those_of_the_base_commit(stage: Stage, money: GitRepository) -> None:

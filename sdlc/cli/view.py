@@ -93,7 +93,7 @@ def evidence_view(progress: RunProgress) -> RenderableType:
     """What a person needs before a decision: what was done, why it can be trusted, what is open."""
     grid = Table.grid(padding=(0, 2))
     grid.add_column(style="bold", no_wrap=True)
-    grid.add_column()
+    grid.add_column(overflow="fold")
     if progress.pull_request:
         grid.add_row("Pull request", Text(plain(progress.pull_request.title)))
         grid.add_row("", Text(progress.pull_request.url))

@@ -8,11 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import time
 from datetime import UTC, datetime
@@ -23,11 +21,10 @@ from pydantic import ValidationError
 
 from sdlc.domain import Record
 from sdlc.errors import ConfigurationError, ServiceUnavailable
+from sdlc.runtime.server_ports import HOST, answers, choose_ports, remember_ports
 
 if TYPE_CHECKING:
     from sdlc.config import Settings
-
-HOST = "127.0.0.1"
 
 SEARCH_ATTRIBUTES = ("SdlcTicket", "SdlcRepository", "SdlcStep", "SdlcState", "SdlcWaitsFor")
 """All of type Keyword."""
@@ -76,7 +73,7 @@ def running_server(settings: Settings) -> ServerRecord | None:
     if not _lives(record):
         _record_file(settings).unlink(missing_ok=True)
         return None
-    return record if _answers(record.address) else None
+    return record if answers(record.address) else None
 
 
 class DevServer:
@@ -112,12 +109,13 @@ class DevServer:
         await _clear_away_half_started(settings)
         for attempt in (1, 2, 3):
             # After the first try the old ports are not asked for again: somebody may sit on one we can't see.
-            port, ui_port = _choose_ports(settings, ui=self._ui, again=attempt == 1)
+            remembered = _ports_file(settings) if attempt == 1 else None
+            port, ui_port = choose_ports(settings, remembered, ui=self._ui)
             process = self._spawn(port, ui_port)
             record = self._write_record(process.pid, port, ui_port)
             try:
                 if await _came_up(process, record):
-                    _ports_file(settings).write_text(json.dumps({"port": port, "ui_port": ui_port}))
+                    remember_ports(_ports_file(settings), port, ui_port)
                     return record
             except BaseException:
                 await stop_server(settings)
@@ -227,57 +225,6 @@ def _read_record(settings: Settings) -> ServerRecord | None:
         return None
 
 
-# --- ports --------------------------------------------------------------------------------
-
-
-def _choose_ports(settings: Settings, *, ui: bool, again: bool) -> tuple[int, int]:
-    before = _ports_before(settings) if again else {}
-    port = _choose(settings.temporal.port, before.get("port", 0), "temporal.port", taken=0)
-    if not ui:
-        return port, before.get("ui_port", 0)
-    return port, _choose(settings.temporal.ui_port, before.get("ui_port", 0), "temporal.ui_port", taken=port)
-
-
-def _choose(configured: int, before: int, setting: str, *, taken: int) -> int:
-    if configured:
-        if not _is_free(configured):
-            raise ConfigurationError(f"Port {configured} is taken; set {setting} to another one, or to 0 for any.")
-        return configured
-    if before and before != taken and _is_free(before):
-        return before
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        return int(probe.getsockname()[1])
-
-
-def _is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        # A port in TIME_WAIT is free for the server, which sets the same option.
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((HOST, port))
-        except OSError:
-            return False
-        return True
-
-
-def _ports_before(settings: Settings) -> dict[str, int]:
-    try:
-        known = json.loads(_ports_file(settings).read_text())
-        return {key: int(known[key]) for key in ("port", "ui_port")}
-    except (OSError, ValueError, KeyError, TypeError):
-        return {}
-
-
-def _answers(address: str, seconds: float = 1.0) -> bool:
-    host, _, port = address.rpartition(":")
-    try:
-        with socket.create_connection((host, int(port)), timeout=seconds):
-            return True
-    except (OSError, ValueError):
-        return False
-
-
 # --- the process --------------------------------------------------------------------------
 
 
@@ -317,7 +264,7 @@ async def _came_up(process: subprocess.Popen[bytes], record: ServerRecord) -> bo
     while time.monotonic() < until:
         if process.poll() is not None:
             return False
-        if _answers(record.address, 0.2) and await _serves(record):
+        if answers(record.address, 0.2) and await _serves(record):
             return True
         await asyncio.sleep(0.05)
     raise ServiceUnavailable(

@@ -30,6 +30,7 @@ from sdlc.integrations.project.plan import ProjectPlan
 from sdlc.integrations.project.products import put_products
 from sdlc.integrations.project.rules import RULES_FILE, ProjectRules, RulesInvalid, parse_rules
 from sdlc.integrations.project.setup_run import SETUP_SECONDS, Made
+from sdlc.integrations.project.setup_steps import Places, setup_steps
 from sdlc.integrations.project.tree import Tree, read_blobs, read_tree
 from sdlc.integrations.sandbox import Mount, Sandbox, toolchain
 
@@ -164,10 +165,9 @@ class Environments:
             return ProjectRules(), (f"{error} Until then commands are discovered as if it weren't there.",)
 
     def _key(self, workspace: Workspace, tree: Tree, plan: ProjectPlan) -> str:
-        setup = plan.model_dump(
-            mode="json", include={"python", "node", "node_command", "go", "cargo", "setup_lines", "env"}
-        )
-        parts: list[Any] = [FORMAT, self._sandbox.name, platform.machine(), workspace.repository.url, setup]
+        places = Places("/work", "/env", editable=self._sandbox.name != "none")
+        steps = [[step.argv, step.instead, step.optional] for step in setup_steps(plan, places)]
+        parts: list[Any] = [FORMAT, self._sandbox.name, platform.machine(), workspace.repository.url, plan.env, steps]
         parts.append({path: tree.blobs[path] for path in sorted(plan.inputs) if path in tree.blobs})
         if plan.python is not None:
             parts.append(interpreters())
