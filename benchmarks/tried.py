@@ -21,7 +21,7 @@ import sys
 import tarfile
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from difflib import SequenceMatcher
 from pathlib import Path
@@ -45,8 +45,9 @@ from tests.scripted import (
 RUN_SECONDS = 1_200.0
 """One run, set-up of the project's environment and of a Temporal server included."""
 DOWNLOAD_SECONDS = 300.0
-BEGUN = "## What the branch holds so far"
+_BEGUN = "## What the branch holds so far"
 """Stands in the brief when the engine is called again."""
+_NOTHING_MORE = say("", submit("There is nothing to add to the fix of the release.", "Look"))
 _NOT_PASSED_ON = ("OPENAI_API_BASE", "TEMPORAL_ADDRESS", "TEMPORAL_PROFILE", "SDLC_CONFIG", "VIRTUAL_ENV")
 """What would point the command at something of the person's own."""
 
@@ -142,22 +143,18 @@ def _call(command: Sequence[str], *, cwd: Path, timeout: float) -> None:
 def script_of(case: Case, repository: Path, after: Path) -> Script:
     """The words of a model that makes the fix of the later release once, and has nothing to add to it."""
     change = change_of_folders(repository, after, *case.paths)
-    done = say("", submit("Nothing is to be added to the fix of the release.", "Look"))
-
-    def look(request: ChatRequest) -> Reply:
-        return done if BEGUN in request.brief else say("First a look.", shell("ls"))
-
-    return (
-        reviewed_clean()
-        .round(
-            0,
-            look,
-            say("The change, with its tests.", *edits_from(change)),
-            say("The tests.", shell(case.check)),
-            say("", submit(case.fix, "Look", "Change", "Test")),
-        )
-        .later(done)
+    turns = (
+        say("First a look.", shell("ls")),
+        say("The change, with its tests.", *edits_from(change)),
+        say("The tests.", shell(case.check)),
+        say("", submit(case.fix, "Look", "Change", "Test")),
     )
+    return reviewed_clean().round(0, *(_unless_begun(turn) for turn in turns)).later(*[_NOTHING_MORE] * len(turns))
+
+
+def _unless_begun(turn: Reply) -> Callable[[ChatRequest], Reply]:
+    """The turn, or nothing more if the engine was called before: then the fix is there already."""
+    return lambda request: _NOTHING_MORE if _BEGUN in request.brief else turn
 
 
 # --- the run ------------------------------------------------------------------------------
@@ -290,7 +287,7 @@ async def _all(cases: Sequence[Case], archives: Path, folder: Path) -> list[Resu
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.tried", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.tried", description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--only", action="append", choices=[case.project for case in CASES], help="may be repeated")
     parser.add_argument("--folder", type=Path, help="where archives, repositories and data go; default a temporary one")
     parser.add_argument("--json", type=Path, help="write the results to this file as well")

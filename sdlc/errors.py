@@ -19,6 +19,8 @@
     └── WorldError            the world is at fault: retried
         ├── ServiceUnavailable    429, 5xx, time-out, connection refused; may know when to come back
         └── WorkspaceBroken       a clone or worktree is damaged; made anew on the next try
+            ├── ArtifactMissing       a document is not in the artifact folder, or damaged
+            └── PayloadMissing        a payload of a history is not there: a worker with another folder
 
 A message says what is wrong, where, and what to do next, in one sentence or two.
 """
@@ -104,6 +106,14 @@ class ServiceUnavailable(WorldError):
 
 class WorkspaceBroken(WorldError):
     pass
+
+
+class ArtifactMissing(WorkspaceBroken):
+    """Retried: another host's store may be a moment behind, and a person can put the folder back."""
+
+
+class PayloadMissing(WorkspaceBroken):
+    """Temporal repeats what needed it."""
 
 
 def _subclasses(root: type[SdlcError]) -> list[type[SdlcError]]:

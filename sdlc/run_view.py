@@ -193,15 +193,20 @@ class RunView(RunMessages):
         )
 
 
+_DETAILS_CELL = 60
+"""Characters of a result in the details. The whole table has to stay below the size from which payloads leave the
+history for the artifact folder, where the Temporal UI can't read them."""
+
+
 def details(progress: RunProgress) -> str:
-    """The run as a small Markdown table."""
+    """The run as a small Markdown table, below 4 kB."""
     state = progress.state.value.replace("_", " ")
-    lines = [f"**{markdown.cell(progress.ticket_key)}** {markdown.cell(progress.ticket_title)} · {state}", ""]
+    lines = [f"**{markdown.cell(progress.ticket_key)}** {markdown.cell(progress.ticket_title, 120)} · {state}", ""]
     if progress.waits_for:
-        lines += [f"Waits for {markdown.cell(progress.waits_for)}", ""]
+        lines += [f"Waits for {markdown.cell(progress.waits_for, 400)}", ""]
     lines += ["| # | step | state | result |", "|---|---|---|---|"]
     lines += [
-        f"| {step.number} | {step.title} | {step.state.value} | {markdown.cell(step.result)} |"
+        f"| {step.number} | {step.title} | {step.state.value} | {markdown.cell(step.result, _DETAILS_CELL)} |"
         for step in progress.steps
         if step.attempts
     ]

@@ -81,6 +81,8 @@ class WorkLoopWorkflow:
         self._paused = request.paused
         self._model = request.model
         self._instructions: list[Instruction] = []
+        self._summary = ""
+        self._plan: tuple[str, ...] = ()
         self._budget_reason = ""
         self._began = workflow.time()
         self._paused_seconds = 0.0
@@ -98,6 +100,9 @@ class WorkLoopWorkflow:
                 return self._given_up(brief, why(error))
             if result.ended in ("budget", "no_change") or result.change.is_empty:
                 break
+            if result.change.head_sha != brief.change.head_sha:
+                # An iteration that adds nothing has nothing to tell either: what was said before stands.
+                self._summary, self._plan = result.summary, result.plan
             self._tests = await self._test(result.change)
             if self._tests.is_green or self._iterations >= request.policy.max_iterations:
                 break
@@ -108,8 +113,8 @@ class WorkLoopWorkflow:
         self._state = WorkLoopState.DONE
         return WorkLoopResult(
             change=result.change,
-            summary=result.summary,
-            plan=result.plan,
+            summary=self._summary or result.summary,
+            plan=self._plan or result.plan,
             ended=result.ended,
             reason=self._budget_reason,
             iterations=self._iterations,

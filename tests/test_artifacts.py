@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from sdlc.domain import ArtifactRef
-from sdlc.errors import NON_RETRYABLE
-from sdlc.integrations.artifacts import ArtifactMissing, ArtifactStore
+from sdlc.errors import NON_RETRYABLE, ArtifactMissing
+from sdlc.integrations.artifacts import ArtifactStore
 
 
 @pytest.fixture

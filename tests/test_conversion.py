@@ -10,8 +10,9 @@ from temporalio.worker import Worker
 
 from sdlc.config import Settings, StorageSettings
 from sdlc.domain import Finding, Panel, Severity, Ticket
+from sdlc.errors import PayloadMissing
 from sdlc.runtime.client import connect
-from sdlc.runtime.conversion import PayloadMissing, data_converter
+from sdlc.runtime.conversion import data_converter
 from tests.runtime_workflows import CALLS, CallsOne, echo
 
 

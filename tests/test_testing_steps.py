@@ -14,7 +14,7 @@ from temporalio.testing import ActivityEnvironment
 
 from sdlc.activities import RUN_TESTS
 from sdlc.domain import ChangeSet, TestKind, TestOutcome, TestReport
-from sdlc.steps.command_run import read_own_file
+from sdlc.steps.command_run import CommandRunner, read_own_file
 from sdlc.steps.testing import TestingSteps, time_budget
 from tests.projects import FIXED, PACKAGE, GitRepository, Stage, run_tests
 
@@ -259,6 +259,23 @@ def test_a_report_that_is_a_link_or_a_pipe_is_not_read(tmp_path: Path) -> None:
     assert read_own_file(tmp_path / "link", 10) is None
     assert read_own_file(tmp_path / "pipe", 10) is None
     assert read_own_file(tmp_path / "absent", 10) is None
+
+
+async def test_what_a_command_left_in_its_results_leads_nobody_out(
+    stage: Stage, money: GitRepository, tmp_path: Path
+) -> None:
+    (tmp_path / "precious").write_text("kept")
+    results = tmp_path / "results"
+    results.mkdir()
+    (results / "unittest_junit.py").symlink_to(tmp_path / "precious")
+    (results / "junit.xml").mkdir()
+    change = money.change({"calc.py": "", "test_calc.py": "import unittest\n"}, {})
+    async with stage.services.workspaces.at(change.repository, change.head_sha) as workspace:
+        environment = await stage.services.environments.ensure(workspace)
+        runner = CommandRunner(stage.services.sandbox, workspace, environment)
+        run = await runner.run(environment.plan.unit[0], timeout=20, results=results)
+    assert run.nothing_collected
+    assert (tmp_path / "precious").read_text() == "kept"
 
 
 def test_the_time_of_a_step_leaves_some_to_report_in() -> None:

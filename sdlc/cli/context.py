@@ -1,20 +1,16 @@
-"""What the global options said, and the settings that follow from it."""
+"""What the global options said, and what every command needs."""
 
 from __future__ import annotations
 
-import asyncio
-import signal
+import contextlib
 import sys
-from collections.abc import Coroutine
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from sdlc.config import Settings
     from sdlc.runtime.runs import Runs
-
-T = TypeVar("T")
 
 
 @dataclass
@@ -24,11 +20,11 @@ class Context:
 
     def settings(self, **overrides: Any) -> Settings:
         """The settings, with the command line's word over file and environment; ConfigurationError."""
-        from sdlc.config import load
+        from sdlc.cli.configuration import load_settings
 
         if self.data_dir is not None:
             overrides.setdefault("data_dir", self.data_dir)
-        return load(self.config, overrides=overrides)
+        return load_settings(self.config, overrides)
 
 
 CONTEXT = Context()
@@ -36,13 +32,13 @@ CONTEXT = Context()
 
 def say(text: str) -> None:
     """A line for a person; results go to standard output, this never does."""
-    print(text, file=sys.stderr, flush=True)
+    with contextlib.suppress(OSError):  # the terminal was closed; what is being tidied up must go on
+        print(text, file=sys.stderr, flush=True)
 
 
-def wait_for(work: Coroutine[Any, Any, T]) -> T:
-    """Run a command's coroutine to its end; a SIGTERM ends it as Ctrl-C does, with everything tidied up."""
-    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
-    return asyncio.run(work)
+def log_file(settings: Settings) -> Path:
+    """Where a command that works in the foreground writes its log."""
+    return settings.data_dir / "sdlc.log"
 
 
 async def connected_runs(settings: Settings) -> Runs:

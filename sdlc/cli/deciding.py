@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sdlc.cli.context import CONTEXT, connected_runs, wait_for
+from sdlc.cli.context import CONTEXT, connected_runs
+from sdlc.cli.interrupts import wait_for
 from sdlc.cli.reading import AsJson, Key, print_json
 
 if TYPE_CHECKING:

@@ -6,13 +6,15 @@ Only what `--help` needs is imported here; every command imports its own room wh
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
 from sdlc.cli import deciding, reading, running
 from sdlc.cli.context import CONTEXT
+from sdlc.cli.failures import exit_code_of
 
 app = typer.Typer(
     name="sdlc",
@@ -44,31 +46,12 @@ def options(
     version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Say which.")] = False,
 ) -> None:
     CONTEXT.config = config
-    CONTEXT.data_dir = data_dir
+    CONTEXT.data_dir = data_dir.expanduser() if data_dir is not None else None
 
 
-def main() -> None:
-    """Entry point: turns our errors into one sentence and an exit code."""
-    from sdlc.errors import SdlcError, UsageError
-
-    try:
-        app()
-    except UsageError as error:
-        _tell(error)
-        sys.exit(2)
-    except SdlcError as error:
-        _tell(error)
-        sys.exit(1)
-    except KeyboardInterrupt:
-        sys.exit(130)
-    except BrokenPipeError:
-        # The reader has gone, as in `sdlc list | head`; nothing is left to say, and nobody to say it to.
-        sys.stderr.close()
-        sys.exit(1)
-
-
-def _tell(error: BaseException) -> None:
-    typer.echo(f"sdlc: {error}", err=True)
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Entry point: whatever goes wrong becomes one line and an exit code."""
+    sys.exit(exit_code_of(lambda: app(arguments, prog_name="sdlc", standalone_mode=False)))
 
 
 if __name__ == "__main__":

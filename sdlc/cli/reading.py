@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sdlc.cli.context import CONTEXT, connected_runs, wait_for
+from sdlc.cli.context import CONTEXT, connected_runs
+from sdlc.cli.interrupts import wait_for
 
 if TYPE_CHECKING:
     from pydantic import BaseModel

@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from sdlc.cli.context import CONTEXT, say, wait_for
+from sdlc.cli.context import CONTEXT, say
+from sdlc.cli.interrupts import wait_for
 from sdlc.cli.reading import AsJson, Key, print_json
 
 AutoApprove = Annotated[bool, typer.Option("--auto-approve", help="Send the approval as soon as it is due.")]

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import re
+import sys
+from collections import Counter
 from collections.abc import Iterable
 from datetime import datetime
+from io import StringIO
 
 from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from sdlc.domain import AuditEntry, Finding, Proof, RunState, Severity, TestReport, Usage
+from sdlc.domain import AuditEntry, Finding, Proof, RunState, Severity, TestOutcome, TestReport, Usage
 from sdlc.progress import RunProgress, StepProgress, StepState
 from sdlc.runtime.runs import RunRow, Trouble
 
@@ -26,6 +30,15 @@ _STATE_STYLE = {
     RunState.AWAITING_APPROVAL: "bold yellow",
     RunState.NEEDS_ATTENTION: "bold red",
 }
+_PLAIN_WIDTH = 4_000
+"""Columns where there is no terminal: a path that is broken in two is of no use in a log."""
+
+_PROOFS = 6
+"""Tests that are named as proof; the pull request names all."""
+
+_RESULT = 160
+"""Characters of a step's result in a line; the table cuts it at the terminal's width."""
+
 _SEVERITY_STYLE = {
     Severity.BLOCKER: "bold red",
     Severity.MAJOR: "red",
@@ -46,7 +59,9 @@ def progress_view(progress: RunProgress, troubles: Iterable[Trouble] = ()) -> Re
         "  ",
         plain(progress.ticket_title),
         "  ",
-        (progress.state.value.replace("_", " "), _STATE_STYLE.get(progress.state, "cyan")),
+        (_words(progress.state), _STATE_STYLE.get(progress.state, "cyan")),
+        overflow="ellipsis",
+        no_wrap=True,
     )
     table = Table(box=None, padding=(0, 1), show_header=False)
     table.add_column(justify="right", style="dim")
@@ -56,7 +71,7 @@ def progress_view(progress: RunProgress, troubles: Iterable[Trouble] = ()) -> Re
     table.add_column(overflow="ellipsis", no_wrap=True, ratio=1)
     for step in progress.steps:
         sign, style = _SIGNS[step.state]
-        again = f" ×{step.attempts}" if step.attempts > 1 else ""
+        again = f" ×{step.attempts}" if step.attempts > 1 else ""  # ×2: it was entered twice
         table.add_row(
             str(step.number), Text(sign, style), Text(step.title + again), _seconds(step), Text(plain(step.result))
         )
@@ -75,18 +90,25 @@ def _seconds(step: StepProgress) -> str:
 def step_line(step: StepProgress) -> str:
     """One plain line for where there is no terminal."""
     seconds = f" ({step.seconds:.1f} s)" if step.ended else ""
-    result = f": {plain(step.result)}" if step.result else ""
-    return f"{step.number:>2} {step.title}: {step.state.value}{result}{seconds}"
+    result = plain(step.result)
+    if len(result) > _RESULT:
+        result = result[: _RESULT - 1].rstrip() + "…"
+    return f"{step.number:>2} {step.title}: {step.state.value}{f': {result}' if result else ''}{seconds}"
 
 
 def trouble_line(trouble: Trouble) -> str:
-    return f"{trouble.activity} (attempt {trouble.attempt}): {plain(trouble.message)}"
+    when = f"; again at {trouble.next_try.astimezone():%H:%M:%S}" if trouble.next_try else ""
+    return f"{plain(trouble.activity)}, attempt {trouble.attempt}{when}: {plain(trouble.message)}"
 
 
 def usage_line(usage: Usage) -> str:
-    cost = "cost unknown" if usage.usd is None else f"{usage.usd:.4f} USD"
+    cost = "cost unknown" if usage.usd is None else f"{usage.usd:.4f} USD" if usage.usd else "no cost"
     tokens = usage.input_tokens + usage.output_tokens
-    return f"{usage.model_calls} model calls, {tokens:,} tokens, {cost}"
+    return f"{counted(usage.model_calls, 'model call')}, {tokens:,} tokens, {cost}"
+
+
+def counted(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def evidence_view(progress: RunProgress) -> RenderableType:
@@ -96,36 +118,48 @@ def evidence_view(progress: RunProgress) -> RenderableType:
     grid.add_column(overflow="fold")
     if progress.pull_request:
         grid.add_row("Pull request", Text(plain(progress.pull_request.title)))
-        grid.add_row("", Text(progress.pull_request.url))
     if progress.change:
         change = progress.change
-        size = f"{change.files_changed} files, +{change.insertions} -{change.deletions}"
+        size = f"{counted(change.files_changed, 'file')}, +{change.insertions} -{change.deletions}"
         grid.add_row("Change", Text(f"{size}, {change.base_sha[:10]} → {change.head_sha[:10]}"))
     if progress.plan and progress.plan.summary:
         grid.add_row("Summary", Text(plain(progress.plan.summary)))
     for report in progress.tests:
-        grid.add_row(report.kind.value.capitalize(), Text(_tests(report)))
+        grid.add_row(f"{report.kind.value.capitalize()} tests".replace("Static tests", "Static checks"), _tests(report))
         if report.proof:
-            grid.add_row("Proof", Text(_proof(report.proof)))
-    counts = ", ".join(f"{count} {severity}" for severity, count in progress.findings.items())
+            grid.add_row("Proof", _proof(report.proof))
+    counts = ", ".join(f"{count} {severity}" for severity, count in progress.findings.items() if count)
     grid.add_row("Open findings", Text(counts or "none"))
-    rounds = f"{progress.fix_rounds} fix rounds, {progress.revisions} asked for by people"
+    rounds = f"{counted(progress.fix_rounds, 'fix round')}, {progress.revisions} asked for by people"
     grid.add_row("Rounds", Text(f"{rounds}; {usage_line(progress.usage)}"))
     return grid
 
 
-def _tests(report: TestReport) -> str:
+def _tests(report: TestReport) -> Text:
+    failed = len(report.new_failures)
     on_base = sum(failure.on_base for failure in report.failures)
-    old = f", {on_base} that fail on the base too" if on_base else ""
-    note = f" – {plain(report.note)}" if report.note else ""
-    outcome = report.outcome.value.replace("_", " ")
-    return f"{outcome}: {report.passed} passed, {len(report.new_failures)} failed{old}{note}"
+    counts = [f"{report.passed} passed"] if report.passed else []
+    counts += [f"{failed} failed"] if failed else []
+    counts += [f"{on_base} that fail on the base too"] if on_base else []
+    said = [] if report.outcome is TestOutcome.PASSED and counts else [_words(report.outcome)]
+    said += [", ".join(counts)] if counts else []
+    said += [plain(report.note)] if report.note else []
+    good = report.outcome in (TestOutcome.PASSED, TestOutcome.NOT_DECLARED)
+    return Text(": ".join(said), "" if good else "red")
 
 
-def _proof(proof: Proof) -> str:
+def _proof(proof: Proof) -> Text:
     covered = f"; {proof.coverage.percent:g} % of the changed lines are covered" if proof.coverage else ""
-    names = ", ".join(plain(test) for test in proof.shown[:5])
-    return f"{len(proof.shown)} tests fail on the base and pass on the head{covered}: {names}"
+    # Cases of one test stand together: `a_test (3 cases)`.
+    names = Counter(re.sub(r"\[.*\]$", "", plain(test).rpartition("::")[2]) for test in proof.shown)
+    shown = [f"  {name}{f' ({count} cases)' if count > 1 else ''}" for name, count in list(names.items())[:_PROOFS]]
+    shown += [f"  and {len(names) - _PROOFS} more"] if len(names) > _PROOFS else []
+    headline = f"{counted(len(proof.shown), 'test')} failing on the base and passing on the head{covered}"
+    return Text("\n".join([headline, *shown]))
+
+
+def _words(state: RunState | TestOutcome) -> str:
+    return state.value.replace("_", " ")
 
 
 def findings_table(findings: Iterable[Finding]) -> Table:
@@ -135,7 +169,7 @@ def findings_table(findings: Iterable[Finding]) -> Table:
     for finding in findings:
         table.add_row(
             Text(finding.severity.value, _SEVERITY_STYLE[finding.severity]),
-            finding.panel.value,
+            Text(finding.panel.value),
             Text(f"{plain(finding.file)}:{finding.line}"),
             Text(plain(finding.rule)),
             Text(plain(finding.message)),
@@ -149,7 +183,12 @@ def runs_table(rows: Iterable[RunRow]) -> Table:
         table.add_column(column)
     for row in rows:
         table.add_row(
-            Text(plain(row.ticket_key)), row.state, row.step, row.waits_for, Text(row.repository), _when(row.started)
+            Text(plain(row.ticket_key)),
+            Text(row.state.replace("_", " ")),
+            Text(row.step.replace("_", " ")),
+            Text(plain(row.waits_for)),
+            Text(plain(row.repository)),
+            Text(_when(row.started)),
         )
     return table
 
@@ -160,11 +199,11 @@ def audit_table(entries: Iterable[AuditEntry]) -> Table:
         table.add_column(column)
     for entry in entries:
         table.add_row(
-            _when(entry.at),
-            plain(entry.event),
+            Text(_when(entry.at)),
+            Text(plain(entry.event)),
             Text(plain(entry.by)),
-            entry.source,
-            entry.head_sha[:10],
+            Text(plain(entry.source)),
+            Text(entry.head_sha[:10]),
             "yes" if entry.accepted else "no",
             Text(plain(entry.detail)),
         )
@@ -177,3 +216,15 @@ def _when(moment: datetime) -> str:
 
 def console(*, stderr: bool = False) -> Console:
     return Console(stderr=stderr, highlight=False)
+
+
+def show(view: RenderableType, *, stderr: bool = False) -> None:
+    """Print a view: as wide as the terminal, and where there is none without a break, a colour or padding."""
+    target = console(stderr=stderr)
+    if target.is_terminal:
+        target.print(view)
+        return
+    text = StringIO()
+    Console(file=text, width=_PLAIN_WIDTH, highlight=False, color_system=None, force_terminal=False).print(view)
+    lines = (line.rstrip() for line in text.getvalue().splitlines())
+    print("\n".join(lines), file=sys.stderr if stderr else sys.stdout, flush=True)

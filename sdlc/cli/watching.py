@@ -4,24 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
-from rich.console import RenderableType
 from rich.live import Live
 from rich.text import Text
 
 from sdlc.cli.context import say
-from sdlc.cli.view import console, progress_view, step_line, trouble_line
+from sdlc.cli.view import console, plain, progress_view, step_line, trouble_line
 from sdlc.domain import RunState
 from sdlc.errors import ServiceUnavailable
 from sdlc.progress import RunProgress, StepState
-from sdlc.runtime.runs import Runs, Trouble
+from sdlc.runtime.runs import Look, Runs
 
 LOOK_EVERY = 0.3
 """Seconds. A query costs a worker about a millisecond."""
 
-_told: set[tuple[str, str]] = set()
-"""Lines that this process has printed: a run that is watched again is not told from the start."""
+_UNCHANGED_SECONDS = 2.0
+"""After a decision the run takes this long at most to go on, unless more decisions are needed."""
+
+_NO_ANSWER = "The server or its worker does not answer; waiting for it …"
+
+_told: set[tuple[str, ...]] = set()
+"""What this process has printed: a run that is watched again is not told from the start."""
 
 Until = Callable[[RunProgress], bool]
 
@@ -43,55 +47,64 @@ async def watch(runs: Runs, key: str, *, until: Until = is_over, live: bool | No
     return await (_watch_live(runs, key, until) if at_terminal else _watch_lines(runs, key, until))
 
 
-async def until_it_goes_on(runs: Runs, waiting: RunProgress) -> None:
-    """Until a run that waits for people does so no longer. Says nothing."""
+async def until_it_goes_on(runs: Runs, waiting: RunProgress, *, decided: bool = False) -> None:
+    """Until a run that waits for people does so no longer. With `decided`, says so if that was not enough."""
+    looks = 0
     while True:
-        progress, _ = await _look(runs, waiting.ticket_key)
-        if progress is not None and progress.state is not waiting.state:
+        look = await _look(runs, waiting.ticket_key)
+        if look is not None and look.progress.state is not waiting.state:
             return
+        looks += 1
+        if decided and looks * LOOK_EVERY > _UNCHANGED_SECONDS:
+            decided = False
+            say("That counts, and the run still waits for more approvals.")
         await asyncio.sleep(LOOK_EVERY)
 
 
 async def _watch_live(runs: Runs, key: str, until: Until) -> RunProgress:
-    shown: RenderableType = Text("Waiting for the run …", "dim")
-    with Live(shown, console=console(stderr=True), refresh_per_second=8, transient=False) as screen:
+    # Refreshed by us alone: what did not change is not drawn again, and so does not flicker.
+    with Live(Text("Waiting for the run …", "dim"), console=console(stderr=True), auto_refresh=False) as screen:
+        shown: Look | None | str = ""
         while True:
-            progress, troubles = await _look(runs, key)
-            if progress is None:
-                screen.update(Text("The server or its worker does not answer; waiting for it …", "yellow"))
-            else:
-                screen.update(progress_view(progress, troubles))
-                if until(progress):
-                    return progress
+            look = await _look(runs, key)
+            if look != shown:
+                shown = look
+                view = Text(_NO_ANSWER, "yellow") if look is None else progress_view(look.progress, look.troubles)
+                screen.update(view, refresh=True)
+            if look is not None and until(look.progress):
+                return look.progress
             await asyncio.sleep(LOOK_EVERY)
 
 
 async def _watch_lines(runs: Runs, key: str, until: Until) -> RunProgress:
-    def tell(text: str) -> None:
-        if (key, text) not in _told:
-            _told.add((key, text))
+    def tell(text: str, *what: object) -> None:
+        told = (key, *map(str, what or (text,)))
+        if told not in _told:
+            _told.add(told)
             say(text)
 
     while True:
-        progress, troubles = await _look(runs, key)
-        if progress is None:
-            tell("The server or its worker does not answer; waiting for it …")
+        look = await _look(runs, key)
+        if look is None:
+            tell(_NO_ANSWER)
         else:
-            for step in progress.steps:
+            progress = look.progress
+            for step in sorted(progress.steps, key=lambda one: (one.ended is None, one.ended, one.number)):
                 if step.attempts and step.state is not StepState.RUNNING:
-                    tell(step_line(step))
-            for trouble in troubles:
-                tell(f"Trying again: {trouble_line(trouble)}")
+                    tell(step_line(step), step.name, step.attempts, step.state, step.result)
+            for trouble in look.troubles:
+                tell(f"Trying again: {trouble_line(trouble)}", trouble.activity, trouble.attempt, trouble.message)
+            for warning in progress.warnings:
+                tell(f"Note: {plain(warning)}")
             if progress.waits_for:
-                tell(f"Waits for {progress.waits_for}")
+                tell(f"Waits for {plain(progress.waits_for)}", progress.waits_for, progress.revisions)
             if until(progress):
                 return progress
         await asyncio.sleep(LOOK_EVERY)
 
 
-async def _look(runs: Runs, key: str) -> tuple[RunProgress | None, Sequence[Trouble]]:
+async def _look(runs: Runs, key: str) -> Look | None:
     try:
-        progress = await runs.progress(key)
-        return progress, [] if progress.state.is_over else await runs.troubles(key)
+        return await runs.look(key)
     except ServiceUnavailable:
-        return None, []
+        return None

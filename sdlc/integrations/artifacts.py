@@ -14,13 +14,9 @@ import tempfile
 from pathlib import Path
 
 from sdlc.domain import ArtifactRef
-from sdlc.errors import WorkspaceBroken
+from sdlc.errors import ArtifactMissing
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
-
-
-class ArtifactMissing(WorkspaceBroken):
-    """Retried: another host's store may be a moment behind, and a person can put the folder back."""
 
 
 class ArtifactStore:

@@ -18,17 +18,13 @@ from temporalio.converter import (
     StorageDriverStoreContext,
 )
 
-from sdlc.errors import WorkspaceBroken
+from sdlc.errors import PayloadMissing, WorkspaceBroken
 from sdlc.integrations.artifacts import ArtifactStore
 
 if TYPE_CHECKING:
     from sdlc.config import Settings
 
 _DIGEST = "sha256"
-
-
-class PayloadMissing(WorkspaceBroken):
-    """A payload's content is not in this process's folder. Temporal repeats what needed it."""
 
 
 class FolderStorageDriver(StorageDriver):

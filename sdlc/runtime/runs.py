@@ -7,7 +7,9 @@ Every method raises RunNotFound, ServiceUnavailable or UsageError with a sentenc
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import re
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
@@ -15,11 +17,14 @@ from typing import Any, TypeVar
 from temporalio.client import (
     Client,
     WorkflowExecution,
+    WorkflowExecutionDescription,
     WorkflowExecutionStatus,
     WorkflowFailureError,
     WorkflowHandle,
     WorkflowQueryFailedError,
+    WorkflowQueryRejectedError,
     WorkflowUpdateFailedError,
+    WorkflowUpdateRPCTimeoutOrCancelledError,
 )
 from temporalio.common import TypedSearchAttributes, WorkflowIDConflictPolicy, WorkflowIDReusePolicy
 from temporalio.exceptions import ApplicationError, WorkflowAlreadyStartedError
@@ -33,14 +38,19 @@ from sdlc.domain import (
     MessageReceipt,
     Record,
     RunRequest,
+    RunState,
     TestReport,
 )
-from sdlc.errors import RunNotFound, SdlcError, ServiceUnavailable, UsageError
+from sdlc.errors import ConfigurationError, PermissionDenied, RunNotFound, SdlcError, ServiceUnavailable, UsageError
 from sdlc.progress import RunOutcome, RunProgress
 
 WORKFLOW = "SdlcWorkflow"
+_OVER = frozenset(state.value for state in RunState if state.is_over)
 ANSWER_WITHIN = timedelta(seconds=10)
 """How long a query or a decision may wait for a worker."""
+
+_KEY = re.compile(r"[^\s/]{1,200}")
+"""No slash: a run's engine is a workflow of its own, `sdlc-<key>/implement-1`."""
 
 T = TypeVar("T")
 
@@ -74,6 +84,15 @@ class Trouble:
 
 
 @dataclass(frozen=True)
+class Look:
+    """A run as it stands."""
+
+    progress: RunProgress
+    troubles: tuple[Trouble, ...]
+    """Empty once it is over."""
+
+
+@dataclass(frozen=True)
 class RunRow:
     """One line of `sdlc list`."""
 
@@ -97,26 +116,35 @@ class Runs:
     async def start(self, request: RunRequest) -> Started:
         """Start a run; a second start for the same ticket joins the first."""
         wanted = workflow_id(request.ticket_key)
-        try:
-            handle = await self._client.start_workflow(
-                WORKFLOW,
-                request,
-                id=wanted,
-                task_queue=self._task_queue,
-                id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
-                id_conflict_policy=WorkflowIDConflictPolicy.FAIL,
-                static_summary=request.ticket_key,
-                memo={"repository": request.repository, "starter": request.starter},
-            )
-        except WorkflowAlreadyStartedError as error:
-            return Started(workflow_id=wanted, run_id=error.run_id or "", joined=True)
-        except RPCError as error:
-            raise _unavailable(error) from error
+        with self._told(request.ticket_key):
+            try:
+                handle = await self._client.start_workflow(
+                    WORKFLOW,
+                    request,
+                    id=wanted,
+                    task_queue=self._task_queue,
+                    id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
+                    id_conflict_policy=WorkflowIDConflictPolicy.FAIL,
+                    static_summary=request.ticket_key,
+                    memo={"repository": request.repository, "starter": request.starter},
+                )
+            except WorkflowAlreadyStartedError as error:
+                return Started(workflow_id=wanted, run_id=error.run_id or "", joined=True)
         return Started(workflow_id=wanted, run_id=handle.first_execution_run_id or "", joined=False)
 
     # --- look -------------------------------------------------------------------------------
 
+    async def look(self, key: str) -> Look:
+        """How a run stands, and what is being tried again in it."""
+        # In this order: a run that was over before it was asked can't have more to tell.
+        description = await self._describe(key)
+        progress = await self.progress(key)
+        if description.status is not WorkflowExecutionStatus.RUNNING:
+            return Look(_ended(progress, description.status), ())
+        return Look(progress, () if progress.state.is_over else tuple(await self._troubles(key, description)))
+
     async def progress(self, key: str) -> RunProgress:
+        """What the run itself says; one that was ended from outside did not notice, which `look` tells."""
         return await self._query(key, "progress", RunProgress)
 
     async def findings(self, key: str) -> list[Finding]:
@@ -137,34 +165,34 @@ class Runs:
 
     async def troubles(self, key: str) -> list[Trouble]:
         """Activities of the run and of its engine that failed and are tried again."""
-        description = (await self._describe(key)).raw_description
-        found = [_trouble(pending) for pending in description.pending_activities if pending.attempt > 1]
-        for child in description.pending_children:
+        return await self._troubles(key, await self._describe(key))
+
+    async def _troubles(self, key: str, description: WorkflowExecutionDescription) -> list[Trouble]:
+        found = _troubles_of(description)
+        for child in description.raw_description.pending_children:
             handle = self._client.get_workflow_handle(child.workflow_id, run_id=child.run_id)
-            raw = (await handle.describe(rpc_timeout=ANSWER_WITHIN)).raw_description
-            found += [_trouble(pending) for pending in raw.pending_activities if pending.attempt > 1]
+            with self._told(key):
+                found += _troubles_of(await handle.describe(rpc_timeout=ANSWER_WITHIN))
         return found
 
     async def outcome(self, key: str) -> RunOutcome | None:
         """What a finished run returned; None if it was cancelled or terminated."""
-        try:
-            handle = self._client.get_workflow_handle(workflow_id(key), result_type=RunOutcome)
-            outcome: RunOutcome = await handle.result()
-        except WorkflowFailureError:
-            return None
-        except RPCError as error:
-            raise self._told(error, key) from error
+        with self._told(key):
+            try:
+                handle = self._client.get_workflow_handle(_checked(key), result_type=RunOutcome)
+                outcome: RunOutcome = await handle.result()
+            except WorkflowFailureError:
+                return None
         return outcome
 
     async def list(self, *, include_closed: bool = True, limit: int = 50) -> list[RunRow]:
+        """The newest first."""
         query = f"WorkflowType = '{WORKFLOW}'" + ("" if include_closed else " AND ExecutionStatus = 'Running'")
-        try:
+        with self._told():
             return [_row(execution) async for execution in self._list(query, limit)]
-        except RPCError as error:
-            raise _unavailable(error) from error
 
     async def _list(self, query: str, limit: int) -> AsyncIterator[WorkflowExecution]:
-        async for execution in self._client.list_workflows(query, limit=limit):
+        async for execution in self._client.list_workflows(query, limit=limit, rpc_timeout=ANSWER_WITHIN):
             yield execution
 
     # --- decide and steer --------------------------------------------------------------------
@@ -178,72 +206,115 @@ class Runs:
         return await self._update(key, "attend", answer)
 
     async def signal(self, key: str, name: str, payload: Record) -> None:
-        try:
+        with self._told(key):
             await self._handle(key).signal(name, payload, rpc_timeout=ANSWER_WITHIN)
-        except RPCError as error:
-            raise self._told(error, key) from error
 
     async def cancel(self, key: str) -> None:
-        try:
-            if not await self.is_open(key):
-                raise RunNotFound(f"The run for {key} is over; there is nothing to cancel.")
+        if not await self.is_open(key):
+            raise _over(key)
+        with self._told(key):
             await self._handle(key).cancel(rpc_timeout=ANSWER_WITHIN)
-        except RPCError as error:
-            raise self._told(error, key) from error
 
     # --- how it is asked ----------------------------------------------------------------------
 
     def _handle(self, key: str) -> WorkflowHandle[Any, Any]:
-        return self._client.get_workflow_handle(workflow_id(key))
+        return self._client.get_workflow_handle(_checked(key))
 
-    async def _describe(self, key: str) -> Any:
-        try:
+    async def _describe(self, key: str) -> WorkflowExecutionDescription:
+        with self._told(key):
             return await self._handle(key).describe(rpc_timeout=ANSWER_WITHIN)
-        except RPCError as error:
-            raise self._told(error, key) from error
 
     async def _query(self, key: str, name: str, kind: type[T]) -> T:
-        try:
-            answer: T = await self._handle(key).query(name, result_type=kind, rpc_timeout=ANSWER_WITHIN)
-        except WorkflowQueryFailedError as error:
-            raise ServiceUnavailable(f"The run for {key} could not answer: {error}") from error
-        except RPCError as error:
-            raise self._told(error, key) from error
+        with self._told(key):
+            try:
+                answer: T = await self._handle(key).query(name, result_type=kind, rpc_timeout=ANSWER_WITHIN)
+            except (WorkflowQueryFailedError, WorkflowQueryRejectedError) as error:
+                raise ServiceUnavailable(f"The run for {key} could not answer: {error}") from error
         return answer
 
     async def _update(self, key: str, name: str, payload: Record) -> MessageReceipt:
-        try:
-            async with asyncio.timeout(ANSWER_WITHIN.total_seconds()):
-                receipt: MessageReceipt = await self._handle(key).execute_update(
-                    name, payload, result_type=MessageReceipt
-                )
-        except WorkflowUpdateFailedError as error:
-            cause = error.cause
-            raise UsageError(cause.message if isinstance(cause, ApplicationError) else str(cause)) from error
-        except TimeoutError as error:
-            raise _no_worker(key) from error
-        except RPCError as error:
-            raise self._told(error, key) from error
+        with self._told(key):
+            try:
+                async with asyncio.timeout(ANSWER_WITHIN.total_seconds()):
+                    receipt: MessageReceipt = await self._handle(key).execute_update(
+                        name, payload, result_type=MessageReceipt
+                    )
+            except WorkflowUpdateFailedError as error:
+                cause = error.cause
+                raise UsageError(cause.message if isinstance(cause, ApplicationError) else str(cause)) from error
+            except (TimeoutError, WorkflowUpdateRPCTimeoutOrCancelledError) as error:
+                task = asyncio.current_task()
+                if task is not None and task.cancelling():
+                    raise asyncio.CancelledError from error  # the SDK makes one error of both
+                raise _no_worker(key) from error
         return receipt
 
-    def _told(self, error: RPCError, key: str) -> SdlcError:
-        if error.status is RPCStatusCode.NOT_FOUND:
-            if "completed" in error.message:
-                return RunNotFound(f"The run for {key} is over; `sdlc status {key}` shows how it ended.")
+    @contextmanager
+    def _told(self, key: str = "") -> Iterator[None]:
+        """Temporal's errors as ours."""
+        try:
+            yield
+        except RPCError as error:
+            raise _as_ours(error, key, self._client.namespace) from error
+
+
+def _checked(key: str) -> str:
+    """The workflow's id; UsageError for what can't be a key."""
+    if not _KEY.fullmatch(key):
+        raise UsageError(f"{key!r} is not a ticket key such as BUG-1; `sdlc list` shows the runs there are.")
+    return workflow_id(key)
+
+
+def _as_ours(error: RPCError, key: str, namespace: str) -> SdlcError:
+    match error.status:
+        case RPCStatusCode.NOT_FOUND if "amespace" in error.message:
+            return ConfigurationError(
+                f"The Temporal server has no namespace {namespace}; make it, or correct TEMPORAL_NAMESPACE."
+            )
+        case RPCStatusCode.NOT_FOUND if "completed" in error.message:
+            return _over(key)
+        case RPCStatusCode.NOT_FOUND:
             return RunNotFound(f"There is no run for {key}; `sdlc list` shows those there are.")
-        if error.status in (RPCStatusCode.DEADLINE_EXCEEDED, RPCStatusCode.CANCELLED):
-            return _no_worker(key)
-        if error.status is RPCStatusCode.INVALID_ARGUMENT:
-            return UsageError(f"{key!r} is not a ticket key: {error.message}")
-        return _unavailable(error)
+        case RPCStatusCode.PERMISSION_DENIED | RPCStatusCode.UNAUTHENTICATED:
+            return PermissionDenied(
+                f"Temporal does not let us in at namespace {namespace} ({error.message}); look at TEMPORAL_API_KEY."
+            )
+        case RPCStatusCode.DEADLINE_EXCEEDED | RPCStatusCode.CANCELLED | RPCStatusCode.FAILED_PRECONDITION:
+            return _no_worker(key) if key else _unavailable(error)
+        case RPCStatusCode.INVALID_ARGUMENT if key:
+            return UsageError(f"Temporal does not take {key!r}: {error.message}.")
+    return _unavailable(error)
+
+
+def _over(key: str) -> RunNotFound:
+    return RunNotFound(f"The run for {key} is over; `sdlc status {key}` shows how it ended.")
 
 
 def _no_worker(key: str) -> ServiceUnavailable:
-    return ServiceUnavailable(f"No worker answers for {key}; is `sdlc dev` or `sdlc worker` running?")
+    return ServiceUnavailable(f"No worker answers for {key}; start one with `sdlc dev` or `sdlc worker`.")
 
 
 def _unavailable(error: RPCError) -> SdlcError:
-    return ServiceUnavailable(f"Temporal does not answer: {error.message}. Is the server up?")
+    return ServiceUnavailable(f"Temporal does not answer ({error.message}); is the server up?")
+
+
+def _ended(progress: RunProgress, status: WorkflowExecutionStatus | None) -> RunProgress:
+    """The progress of a run that is closed, with what Temporal knows where the run itself does not."""
+    if progress.state.is_over:
+        return progress
+    name = status.name.lower().replace("_", " ") if status else "ended"
+    state = RunState.CANCELLED if status is WorkflowExecutionStatus.CANCELED else RunState.ABORTED
+    note = f"The run was {name} in Temporal and could not tidy up; its ticket may still be claimed."
+    return progress.model_copy(update={"state": state, "waits_for": "", "warnings": (*progress.warnings, note)})
+
+
+def _troubles_of(description: WorkflowExecutionDescription) -> list[Trouble]:
+    raw = description.raw_description
+    found = [_trouble(pending) for pending in raw.pending_activities if pending.attempt > 1]
+    if raw.HasField("pending_workflow_task") and (attempt := raw.pending_workflow_task.attempt) > 2:
+        # One that is given to another worker is no trouble; one that fails again and again is a fault of the code.
+        found.append(Trouble("the run's own code", attempt, "it fails each time; its worker's log says why", None))
+    return found
 
 
 def _trouble(pending: Any) -> Trouble:
@@ -259,12 +330,16 @@ def _trouble(pending: Any) -> Trouble:
 def _row(execution: WorkflowExecution) -> RunRow:
     attributes = _keywords(execution.typed_search_attributes)
     status = execution.status.name.lower() if execution.status else "unknown"
+    state = attributes.get("SdlcState", "")
+    goes_on = execution.status is WorkflowExecutionStatus.RUNNING
+    if not goes_on and state not in _OVER:
+        state = ""  # it was ended from outside, and did not come to say so
     return RunRow(
         ticket_key=attributes.get("SdlcTicket") or execution.id.removeprefix("sdlc-"),
         status=status,
-        state=attributes.get("SdlcState") or status,
+        state=state or status,
         step=attributes.get("SdlcStep", ""),
-        waits_for=attributes.get("SdlcWaitsFor", ""),
+        waits_for=attributes.get("SdlcWaitsFor", "") if goes_on else "",
         repository=attributes.get("SdlcRepository", ""),
         started=execution.start_time,
         closed=execution.close_time,

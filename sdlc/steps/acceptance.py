@@ -42,6 +42,8 @@ _SLOWER_ON_BASE = 10
 """Times what the tests take on the head: who needs longer without the change is hanging, and that is a proof too."""
 _LEAST_ON_BASE = 60.0
 _ALONE = 30.0
+_NOT_PYTHON = ("npm", "npx", "pnpm", "yarn", "node", "go", "cargo")
+"""What they start is not measured, so it isn't started for that."""
 _MOST_ALONE = 20
 """Tests that are run one by one when they hang together."""
 
@@ -206,7 +208,7 @@ class _Acceptance:
             inside = runner.inside(folder)
             (folder / "coveragerc").write_text(coverage_configuration(inside, files), encoding="utf-8")
             for command in runner.environment.plan.unit or commands:
-                if self._deadline.left > 2:
+                if self._deadline.left > 2 and command.line.split()[0] not in _NOT_PYTHON:
                     await self._measure(runner, command, folder, inside)
             data = read_own_file(folder / "coverage.json", LARGEST_COVERAGE)
         wanted = {path: set(lines.get(path, set())) for path in files}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import shlex
@@ -123,11 +124,15 @@ class CommandRunner:
         `results` is a folder for reports that outlives the call; without one they are gone afterwards.
         """
         with _folder(results) as folder:
-            (folder / _JUNIT).unlink(missing_ok=True)
+            _clear(folder / _JUNIT)
             inside = self.inside(folder)
             argv, extra = self._call(command, selection or Selection(), folder, inside, arguments)
             result = await self.execute(argv, folder=folder, timeout=timeout, env={**extra, **(env or {})})
-            cases, reported, note = self._cases(folder / _JUNIT)
+            # Megabytes of XML or of output would hold up everything else that the worker does.
+            return await asyncio.to_thread(self._read, command, result, timeout, folder / _JUNIT)
+
+    def _read(self, command: Command, result: CommandResult, timeout: float, report: Path) -> CommandRun:
+        cases, reported, note = self._cases(report)
         if not reported and command.runner is Runner.OTHER:
             cases = named_results(result.output)
         return CommandRun(
@@ -195,12 +200,12 @@ class CommandRunner:
         self, command: Command, selection: Selection, folder: Path, inside: str, report: str
     ) -> tuple[list[str], dict[str, str]]:
         source = Path(unittest_junit.__file__)
-        shutil.copyfile(source, folder / source.name)
+        _write_own(folder / source.name, source.read_text(encoding="utf-8"))
         python, _, _, *arguments = shlex.split(command.line)
         extra = {}
         if selection.ids or selection.files:
             only = {"ids": selection.ids, "files": selection.files}
-            (folder / "only.json").write_text(json.dumps(only), encoding="utf-8")
+            _write_own(folder / "only.json", json.dumps(only))
             extra["SDLC_ONLY"] = f"{inside}/only.json"
         return [python, f"{inside}/{source.name}", report, *arguments], extra
 
@@ -238,6 +243,22 @@ def read_own_file(path: Path, largest: int) -> bytes | None:
         return file.read(largest)
 
 
+def _clear(path: Path) -> None:
+    """Take away what an earlier command may have put there, whatever it is."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _write_own(path: Path, text: str) -> None:
+    """Write a file where commands write too: one that they left as a link would lead us out."""
+    _clear(path)
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
+    with os.fdopen(handle, "w", encoding="utf-8") as file:
+        file.write(text)
+
+
 @contextmanager
 def results_folder() -> Iterator[Path]:
     """A folder that a command may write to; gone afterwards."""
@@ -271,9 +292,13 @@ def _pytest_selection(selection: Selection) -> list[str]:
 
 
 def _with_plain_output(line: str) -> str:
-    """A plain call of mypy with one line for each complaint, whatever its configuration says; others as they are."""
-    plain = line.split()[:1] == ["mypy"] and not set(line) & set("|&;<>()$`\n#")
-    return f"{line} --no-pretty --show-error-codes --hide-error-context" if plain else line
+    """A plain call of mypy with one line for each complaint, of go test with its tests by name; others as they are."""
+    words = line.split()
+    if set(line) & set("|&;<>()$`\n#"):
+        return line
+    if words[:1] == ["mypy"]:
+        return f"{line} --no-pretty --show-error-codes --hide-error-context"
+    return f"{line} -v" if words[:2] == ["go", "test"] and "-args" not in words else line
 
 
 def _quiet(inside: str) -> dict[str, str]:

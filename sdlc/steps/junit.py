@@ -6,6 +6,7 @@ and number of cases, and nothing but what is counted stays in memory.
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Callable
 from enum import StrEnum
@@ -65,13 +66,14 @@ def read_junit(data: bytes, is_file: Callable[[str], bool] = lambda path: False)
     if len(data) > LARGEST_REPORT:
         raise JunitInvalid(f"the report has more than {LARGEST_REPORT} bytes")
     reader = _Reader()
+    known_file = functools.cache(is_file)
     try:
         reader.parser.Parse(data, True)
     except (expat.ExpatError, LookupError, ValueError) as error:
         raise JunitInvalid(f"the report is not JUnit XML ({error})") from None
     cases: dict[str, Case] = {}
     for raw in reader.cases:
-        case = raw.case(is_file)
+        case = raw.case(known_file)
         known = cases.get(case.id)
         if known is None or _WORST.index(case.status) > _WORST.index(known.status):
             cases[case.id] = case
@@ -143,7 +145,7 @@ _IMPORT_MESSAGE = re.compile(r"(?:No module named|cannot import name) '[\w.]{1,1
 
 def error_kind(attributes: dict[str, str], text: str) -> str:
     """What went wrong in a word or two: the class of the error, and for a failed import what was missing."""
-    message = attributes.get("message", "")
+    message = attributes.get("message", "")[:_TEXT_KEPT]
     phase = _PHASE.match(message)
     lines = [(phase[2] if phase else message).split("\n")[0].strip().rstrip('"')]
     # A failed collection has its reason only in the text, where pytest marks it with an E.

@@ -32,7 +32,8 @@ _NETWORK = re.compile(
     r"|[Cc]onnection (?:reset|refused)|ECONNRESET|ETIMEDOUT|EAI_AGAIN|operation timed out|i/o timeout"
     r"|50[234] (?:Bad|Service|Gateway)"
 )
-_TROUBLE = re.compile(r"^\s*(?:×|error\b|fatal\b|npm (?:ERR!|error)|ERROR\b|.*\bError:)", re.IGNORECASE)
+_TROUBLE = re.compile(r"\s*(?:[×├╰]|error\b|fatal\b|npm ERR!|npm error|[\w.]*(?:Error|Exception):)", re.IGNORECASE)
+_MOST_LINES = 4
 
 
 class Made(Record):
@@ -187,10 +188,10 @@ class SetupRun:
         )
 
     def _reason(self, result: CommandResult) -> str:
-        """The lines that tell most of a failed step: from its first complaint on, cut."""
+        """The lines in which a failed step complains, and nothing between them: a traceback quotes the source."""
         lines = [line.strip() for line in result.output.splitlines() if line.strip()]
-        start = next((number for number, line in enumerate(lines) if _TROUBLE.match(line)), max(0, len(lines) - 3))
-        text = without_secrets(" ".join(lines[start:]), self.env)
+        telling = [line for line in lines if _TROUBLE.match(line)][:_MOST_LINES] or lines[-1:]
+        text = without_secrets(" ".join(telling), self.env)
         return (text if len(text) <= _TAIL else text[: _TAIL - 1] + "…").rstrip(".") or "it said nothing"
 
     def _collect(self, known: frozenset[str]) -> tuple[list[str], bool]:

@@ -1,0 +1,99 @@
+"""How a command ends that did not go well: one line on standard error, an exit code, never a traceback.
+
+`SDLC_DEBUG=1` shows the traceback; that of a fault of ours is in the log file in any case.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from typer.exceptions import TyperException
+
+from sdlc.cli import interrupts
+from sdlc.cli.context import CONTEXT, log_file, say
+from sdlc.cli.interrupts import Interrupted
+from sdlc.errors import SdlcError, UsageError
+
+
+def exit_code_of(command: Callable[[], Any]) -> int:
+    """Run a command. Its own exit code, or 1 for a failure, 2 for wrong use, 130 if it was interrupted."""
+    try:
+        return int(command() or 0)
+    except (Interrupted, KeyboardInterrupt):
+        return interrupts.EXIT_CODE
+    except BrokenPipeError:
+        return _reader_has_gone()
+    except TyperException as error:
+        return _wrong_call(error)
+    except UsageError as error:
+        return _told(error, 2)
+    except SdlcError as error:
+        return _told(error, 1)
+    except Exception as error:
+        return _our_fault(error)
+
+
+def _told(error: SdlcError, code: int) -> int:
+    say(f"sdlc: {error}")
+    _show_if_wanted(error)
+    return code
+
+
+def _wrong_call(error: TyperException) -> int:
+    context = getattr(error, "ctx", None)
+    if type(error).__name__ == "NoArgsIsHelpError":  # `sdlc` alone
+        say(error.format_message())
+        return 2
+    command = context.command_path if context is not None else "sdlc"
+    words = error.format_message().rstrip(".")
+    say(f"sdlc: {words[:1].lower()}{words[1:]}; `{command} --help` shows how it is called.")
+    return error.exit_code
+
+
+def _reader_has_gone() -> int:
+    """As in `sdlc list | head`. Nothing is left to say, and Python shall not try to flush it at its end."""
+    sink = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(sink, sys.stdout.fileno())
+    return 1
+
+
+def _our_fault(error: Exception) -> int:
+    """Also what the machine refuses (a full disk, a folder that may not be written to), with the place."""
+    log = _logged(error)
+    where = f"the traceback is in {log}" if log is not None else "SDLC_DEBUG=1 shows the traceback"
+    words = " ".join(str(error).split())[:300]
+    if isinstance(error, OSError) and error.filename is not None:
+        say(
+            f"sdlc: {error.filename}: {error.strerror}. Look at the place, its rights and the room on its disk; {where}."
+        )
+    else:
+        say(f"sdlc: a fault in sdlc itself ({type(error).__name__}{f': {words}' if words else ''}); {where}.")
+    _show_if_wanted(error)
+    return 1
+
+
+def _logged(error: Exception) -> Path | None:
+    """Where the traceback was written, without secrets; None if that was not possible."""
+    import logging
+
+    try:
+        from sdlc.runtime.telemetry import configure_logging
+
+        settings = CONTEXT.settings()
+        file = log_file(settings)
+        configure_logging(settings, file=file)
+        logging.getLogger("sdlc.cli").critical("a command failed: %s", sys.argv[1:2], exc_info=error)
+    except Exception:  # the error that is being told must not give way to one about the telling
+        return None
+    return file
+
+
+def _show_if_wanted(error: Exception) -> None:
+    if os.environ.get("SDLC_DEBUG", "0") not in ("", "0"):
+        import traceback
+
+        say("".join(traceback.format_exception(error)))
