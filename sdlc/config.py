@@ -139,8 +139,9 @@ class RunSettings(Section):
 class StorageSettings(Section):
     folder: Path | None = None
     """Artifacts and large payloads, content-addressed; default `<data>/artifacts`."""
-    payload_threshold_bytes: int = 4_096
-    """Larger payloads leave the history for the folder."""
+    payload_threshold_bytes: int = 16_384
+    """Larger payloads leave the history for the folder. Below this, so that Temporal's UI can show it, stays what a
+    run says of itself (about 11 kB)."""
 
 
 class LogSettings(Section):

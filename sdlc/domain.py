@@ -445,7 +445,7 @@ class AttentionAnswer(Record):
     """What a person answers to a run that needs attention."""
 
     kind: AttentionKind
-    by: str
+    by: Annotated[str, Field(min_length=1, max_length=200)]
     reason: Annotated[str, Field(max_length=65_536)] = ""
     instruction: Annotated[str, Field(max_length=65_536)] = ""
     fingerprints: tuple[str, ...] = ()

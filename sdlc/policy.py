@@ -178,17 +178,17 @@ def decision_refused(
     if state is not RunState.AWAITING_APPROVAL or change is None:
         return "The run does not wait for an approval now; look at `sdlc status` and decide when it does."
     head = change.head_sha
-    if decision.head_sha and not head.startswith(decision.head_sha):
+    if decision.head_sha and (len(decision.head_sha) < _SHORTEST_SHA or not head.startswith(decision.head_sha)):
         return f"The decision is about {decision.head_sha[:10]}, but the head is {head[:10]} now; look at it again."
-    if decision.by == policy.bot:
+    if _same(decision.by, policy.bot):
         return f"{decision.by} is the bot that did the work; a person has to decide."
-    if decision.kind is DecisionKind.APPROVE and decision.by == starter and not policy.allow_starter:
+    if decision.kind is DecisionKind.APPROVE and _same(decision.by, starter) and not policy.allow_starter:
         return f"{decision.by} started this run; somebody else has to approve it."
-    if policy.approvers and decision.by not in policy.approvers:
+    if policy.approvers and not _among(decision.by, policy.approvers):
         return f"{decision.by} may not decide here; {', '.join(policy.approvers)} may."
     if decision.kind is DecisionKind.REQUEST_CHANGES and not decision.comment.strip():
         return "Say what should change: a request for changes needs a comment."
-    if decision.kind is DecisionKind.APPROVE and any(one.by == decision.by for one in earlier):
+    if decision.kind is DecisionKind.APPROVE and any(_same(one.by, decision.by) for one in earlier):
         return f"{decision.by} has decided about this head already."
     return None
 
@@ -198,8 +198,35 @@ def people_say(decisions: Sequence[ApprovalDecision], policy: ApprovalPolicy) ->
     for decision in decisions:
         if decision.kind is not DecisionKind.APPROVE:
             return decision.kind
-    approved = {decision.by for decision in decisions}
+    approved = {_normal(decision.by) for decision in decisions}
     return DecisionKind.APPROVE if len(approved) >= policy.required else None
+
+
+def waiver_refused(by: str, reason: str, policy: ApprovalPolicy) -> str | None:
+    """Why a waiver does not count, in one sentence; None if it does."""
+    if not reason.strip():
+        return "Say why it may stand: a waiver needs a reason."
+    if _same(by, policy.bot):
+        return f"{by} is the bot that did the work; a person has to decide."
+    if policy.approvers and not _among(by, policy.approvers):
+        return f"{by} may not decide here; {', '.join(policy.approvers)} may."
+    return None
+
+
+_SHORTEST_SHA = 7
+"""As git shortens them; fewer characters would fit too many heads."""
+
+
+def _normal(name: str) -> str:
+    return name.strip().casefold()
+
+
+def _same(one: str, other: str) -> bool:
+    return _normal(one) == _normal(other)
+
+
+def _among(name: str, names: Collection[str]) -> bool:
+    return any(_same(name, one) for one in names)
 
 
 # --- budget, ticket -----------------------------------------------------------------------

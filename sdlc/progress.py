@@ -142,7 +142,8 @@ class StepLedger:
 
     def leave(self, step: Step, now: datetime, state: StepState, result: str = "") -> None:
         entry = self._steps[step]
-        spent = (now - entry.started).total_seconds() if entry.started else 0.0
+        # Left twice, as when people were asked in between, an attempt counts until it was left first.
+        spent = (now - entry.started).total_seconds() if entry.started and entry.ended is None else 0.0
         self._steps[step] = entry.model_copy(
             update={
                 "state": state,

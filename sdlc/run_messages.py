@@ -29,6 +29,7 @@ with workflow.unsafe.imports_passed_through():
         RunPolicy,
         RunRequest,
         RunState,
+        Waiver,
     )
     from sdlc.run_payloads import Answered, Decided, ModelChosen, OutsideChange, Spoken
 
@@ -53,6 +54,11 @@ class RunMessages:
         self.instructions: list[Instruction] = []
         """Not yet taken up by the engine."""
         self.waived: set[str] = set()
+        """Names of obstacles that may stand."""
+        self.waivers: list[Waiver] = []
+        """Who let what stand and why, for the evidence."""
+        self.waivable = True
+        """Whether what the run needs attention for may be waived."""
         self.nudges = 0
         self.abort_reason = ""
         self._seen: set[str] = set()
@@ -141,7 +147,7 @@ class RunMessages:
     def waive(self, said: Answered) -> None:
         if self._why_not_answered(AttentionKind.WAIVE, said) is None and self.state is not RunState.NEEDS_ATTENTION:
             # Given ahead of time: named findings are let through when they turn up.
-            self.waived.update(said.fingerprints)
+            self.waive_now(said.fingerprints, said.reason, said.by)
             self.record("waive", said.by, detail=said.reason)
             return
         self._take_answer(AttentionKind.WAIVE, said)
@@ -175,6 +181,11 @@ class RunMessages:
         if refused:
             raise ApplicationError(refused, type="AnswerRefused", non_retryable=True)
 
+    def waive_now(self, obstacles: tuple[str, ...], reason: str, by: str) -> None:
+        """Let these stand from now on."""
+        self.waived.update(obstacles)
+        self.waivers.append(Waiver(fingerprints=obstacles, reason=reason, by=by))
+
     def _take_answer(self, kind: AttentionKind, said: Answered) -> None:
         refused = self._why_not_answered(kind, said)
         if refused:
@@ -188,10 +199,14 @@ class RunMessages:
             return f"The run is over ({self.state.value})."
         if kind is AttentionKind.ABORT:
             return None
-        if kind is AttentionKind.WAIVE and not said.reason.strip():
-            return "Say why it may stand: a waiver needs a reason."
+        if kind is AttentionKind.WAIVE:
+            refused = policy.waiver_refused(said.by, said.reason, self.policy.approval)
+            if refused:
+                return refused
         if self.state is not RunState.NEEDS_ATTENTION and not (kind is AttentionKind.WAIVE and said.fingerprints):
             return f"The run does not need attention now; it is {self.state.value.replace('_', ' ')}."
+        if kind is AttentionKind.WAIVE and not self.waivable and self.state is RunState.NEEDS_ATTENTION:
+            return "This can't be waived; retry or abort."
         if self.answer is not None:
             return f"{self.answer.by} has answered already ({self.answer.kind.value})."
         return None

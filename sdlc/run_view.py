@@ -23,7 +23,6 @@ with workflow.unsafe.imports_passed_through():
         TestReport,
         Ticket,
         Usage,
-        Waiver,
     )
     from sdlc.progress import RunOutcome, RunProgress, Step, StepLedger, StepState
     from sdlc.run_messages import RunMessages
@@ -49,7 +48,6 @@ class RunView(RunMessages):
         """What the engine said it did, a round each."""
         self.reports: tuple[PanelReport, ...] = ()
         self.tests: dict[TestKind, TestReport] = {}
-        self.waivers: list[Waiver] = []
         self.usage = Usage()
         self.turns = 0
         self.round = 0
@@ -59,12 +57,16 @@ class RunView(RunMessages):
         self.rounds_left = self.policy.max_fix_rounds
         self.revisions = 0
         self.portions = 1
-        """Budgets granted: one, and one more with each retry."""
+        """Budgets granted: one, and one more with each retry after it was spent."""
+        self.out_of_budget = False
+        self.asked = 0
+        """How often people were asked."""
         self.waits_for = ""
         self.reason = ""
         self.warnings: list[str] = []
         self.current = Step.SELECT_TASK
         self._started = workflow.now()
+        self._shown: tuple[str, ...] = ()
 
     # --- the account of the steps -----------------------------------------------------------
 
@@ -150,9 +152,9 @@ class RunView(RunMessages):
             ticket_key=self.request.ticket_key,
             ticket_title=self.ticket.title if self.ticket else "",
             repository=self.repository.name if self.repository else self.request.repository,
-            state=self.state,
+            state=RunState.PAUSED if self.paused and self.state is RunState.RUNNING else self.state,
             step=self.current.key,
-            waits_for=self.waits_for,
+            waits_for="resume" if self.paused and self.state is RunState.RUNNING else self.waits_for,
             steps=self.ledger.all(),
             fix_rounds=self.fix_rounds,
             revisions=self.revisions,
@@ -182,24 +184,22 @@ class RunView(RunMessages):
         if not self.request.search_attributes:
             return
         acts = "person" if self.state in (RunState.AWAITING_APPROVAL, RunState.NEEDS_ATTENTION) else "nobody"
-        workflow.upsert_search_attributes(
-            [
-                TICKET.value_set(self.request.ticket_key),
-                REPOSITORY.value_set(self.repository.name if self.repository else self.request.repository),
-                STEP.value_set(self.current.key),
-                STATE.value_set(self.state.value),
-                WAITS_FOR.value_set(acts),
-            ]
-        )
+        repository = self.repository.name if self.repository else self.request.repository
+        shown = (self.request.ticket_key, repository, self.current.key, self.state.value, acts)
+        if shown == self._shown:
+            return
+        self._shown = shown
+        keys = (TICKET, REPOSITORY, STEP, STATE, WAITS_FOR)
+        workflow.upsert_search_attributes([key.value_set(value) for key, value in zip(keys, shown, strict=True)])
 
 
 _DETAILS_CELL = 60
-"""Characters of a result in the details. The whole table has to stay below the size from which payloads leave the
-history for the artifact folder, where the Temporal UI can't read them."""
+"""Characters of a result in the details. The whole table stays small, since Temporal keeps
+a copy of it in the history each time a step begins or ends."""
 
 
 def details(progress: RunProgress) -> str:
-    """The run as a small Markdown table, below 4 kB."""
+    """The run as a small Markdown table."""
     state = progress.state.value.replace("_", " ")
     lines = [f"**{markdown.cell(progress.ticket_key)}** {markdown.cell(progress.ticket_title, 120)} · {state}", ""]
     if progress.waits_for:

@@ -5,6 +5,7 @@ A run never dies of a hard problem. It keeps everything, tells people, and waits
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
@@ -15,7 +16,7 @@ with workflow.unsafe.imports_passed_through():
     from sdlc import activities as do
     from sdlc import activity_calls
     from sdlc.activity_calls import why
-    from sdlc.domain import AttentionKind, GateDecision, GateVerdict, Instruction, RunState, Waiver
+    from sdlc.domain import AttentionKind, GateDecision, GateVerdict, Instruction, RunState
     from sdlc.progress import Step, StepState
     from sdlc.run_view import RunView
 
@@ -51,6 +52,8 @@ class StepRunner(RunView):
                 verdict = GateVerdict(decision=GateDecision.ASK, reasons=(why(error),), fingerprints=obstacles)
                 if await self.ask_people(step, verdict, waivable=waived is not None) or waived is None:
                     continue
+                if not self.waived.issuperset(obstacles):
+                    continue  # something else was waived; the step's own trouble stands
                 self.leave(step, StepState.SKIPPED, "waived")
                 return waived
             self.leave(step, ended(result) if ended else StepState.DONE, said(result))
@@ -63,26 +66,24 @@ class StepRunner(RunView):
         self.state, self.reason = RunState.NEEDS_ATTENTION, reason
         choices = "retry, waive or abort" if waivable else "retry or abort"
         self.waits_for = f"a person: {choices} ({step.title}: {reason})"
-        self.answer = None
+        self.answer, self.waivable = None, waivable
+        self.asked += 1
         self.show()
-        await self.tell("needs_attention", f"{self.request.ticket_key} needs a person: {step.title}", reason)
-        while True:
-            await workflow.wait_condition(lambda: self.answer is not None)
-            answer = self.answer
-            assert answer is not None  # noqa: S101 - just waited for
-            if answer.kind is AttentionKind.RETRY or waivable:
-                break
-            self.answer = None
-            self.record("waive", answer.by, accepted=False, detail=f"{step.title} can't be waived; retry or abort.")
+        # With a number, so that being stuck in the same place again is told again.
+        title = f"{self.request.ticket_key} needs a person ({self.asked}): {step.title}"
+        await self.tell("needs_attention", title, reason)
+        await workflow.wait_condition(lambda: self.answer is not None)
+        answer = self.answer
+        assert answer is not None  # noqa: S101 - just waited for
         self.answer = None
         self.state, self.reason, self.waits_for = RunState.RUNNING, "", ""
         if answer.kind is AttentionKind.WAIVE:
-            let_through = answer.fingerprints or verdict.fingerprints
-            self.waived.update(let_through)
-            self.waivers.append(Waiver(fingerprints=let_through, reason=answer.reason, by=answer.by))
+            self.waive_now(answer.fingerprints or verdict.fingerprints, answer.reason, answer.by)
             return False
         self.rounds_left = max(self.rounds_left, 1)
-        self.portions += 1
+        if self.out_of_budget:
+            self.portions += 1
+            self.out_of_budget = False
         if answer.instruction:
             self.instructions.append(Instruction(text=answer.instruction, by=answer.by))
         return True
@@ -99,7 +100,23 @@ class StepRunner(RunView):
     async def call(
         self, activity: do.Activity[do.In, do.Out], request: do.In, step: Step, attempts: int | None = None
     ) -> do.Out:
-        return await activity_calls.call(activity, request, step=step, policy=self.policy, attempts=attempts)
+        """Run an activity, and heed a stop that came meanwhile.
+
+        The SDK waits for a cancelled activity and gives its result if it ended well: without a look of our own
+        a cancellation that came during a short activity would be gone.
+        """
+        tidies_up = activity.name in (do.RELEASE_RUN.name, do.CLOSE_STORY.name)
+        if activity.name != do.RELEASE_RUN.name:
+            self.heed_stop()
+        result = await activity_calls.call(activity, request, step=step, policy=self.policy, attempts=attempts)
+        if not tidies_up:
+            self.heed_stop()
+        return result
+
+    def heed_stop(self) -> None:
+        """Raises CancelledError if the run was cancelled or aborted."""
+        if self.abort_reason or workflow.cancellation_reason() is not None:
+            raise asyncio.CancelledError("the run was stopped")
 
     async def tell(self, event: str, title: str, body: str = "") -> None:
         """Tell people; a channel that is down is a warning, not an end."""

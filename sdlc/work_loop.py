@@ -6,6 +6,7 @@ payloads leave the history by external storage, and all that comes back is a `Ch
 
 from __future__ import annotations
 
+import asyncio
 from enum import StrEnum
 
 from temporalio import workflow
@@ -54,6 +55,8 @@ class WorkLoopResult(Record):
     turns: int = 0
     usage: Usage = Usage()
     tests: TestReport | None = None
+    unheard: tuple[Instruction, ...] = ()
+    """Said after the engine's last turn; the run keeps them for the next round."""
 
 
 class SteerWord(Record):
@@ -121,6 +124,7 @@ class WorkLoopWorkflow:
             turns=self._turns,
             usage=self._usage,
             tests=self._tests,
+            unheard=tuple(self._instructions),
         )
 
     def _given_up(self, brief: BriefRequest, reason: str) -> WorkLoopResult:
@@ -133,11 +137,13 @@ class WorkLoopWorkflow:
             iterations=self._iterations,
             turns=self._turns + self._turn,
             usage=self._usage + self._turn_usage,
+            unheard=tuple(self._instructions),
         )
 
     async def _implement(self, brief: BriefRequest) -> AgentResult:
         self._state = WorkLoopState.IMPLEMENTING
         text = await call(WRITE_BRIEF, brief, step=Step.IMPLEMENT, policy=self._request.policy, timeout=300)
+        _heed_cancellation()
         asked = AgentRequest(
             run=brief.run, change=brief.change, brief=text, max_turns=self._request.max_turns, model=self._model
         )
@@ -153,7 +159,9 @@ class WorkLoopWorkflow:
     async def _test(self, change: ChangeSet) -> TestReport:
         self._state = WorkLoopState.TESTING
         request = RunTests(run=self._request.brief.run, change=change, kind=TestKind.UNIT)
-        return await call(RUN_TESTS, request, step=Step.UNIT_TESTS, policy=self._request.policy)
+        report = await call(RUN_TESTS, request, step=Step.UNIT_TESTS, policy=self._request.policy)
+        _heed_cancellation()
+        return report
 
     async def before_turn(self, turn: int, usage: Usage) -> SteerWord:
         """What the engine is told before turn `turn` (0 first); `usage` is that of this implementation so far.
@@ -227,3 +235,9 @@ class WorkLoopWorkflow:
     @workflow.query
     def test_results(self) -> list[TestReport]:
         return [self._tests] if self._tests else []
+
+
+def _heed_cancellation() -> None:
+    """A cancellation that came during a short activity is gone after it, unless it is looked for."""
+    if workflow.cancellation_reason() is not None:
+        raise asyncio.CancelledError("the run was stopped")

@@ -50,6 +50,7 @@ with workflow.unsafe.imports_passed_through():
     )
     from sdlc.naming import branch_name
     from sdlc.progress import RunOutcome, Step, StepState
+    from sdlc.run_payloads import ModelChosen, Spoken
     from sdlc.step_runner import StepRunner
     from sdlc.work_loop import WorkLoopRequest, WorkLoopResult, WorkLoopWorkflow
 
@@ -90,6 +91,8 @@ class SdlcWorkflow(StepRunner):
     @workflow.run
     async def run(self, request: RunRequest) -> RunOutcome:
         self._work = asyncio.create_task(self._steps())
+        if self.abort_reason:
+            self._work.cancel()  # it came before the first task
         try:
             await self._work
         except (asyncio.CancelledError, FailureError) as error:
@@ -107,9 +110,9 @@ class SdlcWorkflow(StepRunner):
         while True:
             change = await self._until_reviewed_and_tested(change)
             pull_request = await self._create_pull_request(ticket, change)
-            ci = await self._wait_for_ci(pull_request)
-            if ci.state is CiState.RED:
-                change = await self._mend_ci(ci)
+            red = await self._forge_checks(pull_request)
+            if red is not None:
+                change = await self._fix(red)
                 continue
             await self._publish_reviews(pull_request)
             await self._request_approval(pull_request)
@@ -126,9 +129,12 @@ class SdlcWorkflow(StepRunner):
             fix = await self._review(change) or await self._test(change)
             if fix is None:
                 return change
-            self.fix_rounds += 1
-            self.rounds_left -= 1
-            change = await self._implement(fix)
+            change = await self._fix(fix)
+
+    async def _fix(self, back: Round) -> ChangeSet:
+        self.fix_rounds += 1
+        self.rounds_left -= 1
+        return await self._implement(back)
 
     # --- 1 ------------------------------------------------------------------------------------
 
@@ -149,17 +155,19 @@ class SdlcWorkflow(StepRunner):
     # --- 2 ------------------------------------------------------------------------------------
 
     async def _implement(self, back: Round) -> ChangeSet:
-        before = self.change
+        before, told_before = self.change, len(self.summaries)
 
         async def implement() -> ChangeSet:
-            head = self.change.head_sha if self.change else ""
             result = await self._run_engine(back)
-            if result.ended in ("budget", "failed") or result.change.is_empty or result.change.head_sha == head:
+            self.out_of_budget = result.ended == "budget"
+            # Compared with the round's beginning: an attempt before this one may have done the work already.
+            unchanged = result.change.is_empty or (before is not None and result.change.head_sha == before.head_sha)
+            if result.ended in ("budget", "failed") or unchanged:
                 why_not = result.reason or _no_change(result)
                 raise ApplicationError(why_not, type="NothingChanged", non_retryable=True)
             return result.change
 
-        return await self.run_step(
+        change = await self.run_step(
             Step.IMPLEMENT,
             implement,
             said=lambda change: self.summaries[-1] if self.summaries else f"{change.files_changed} files changed",
@@ -167,6 +175,10 @@ class SdlcWorkflow(StepRunner):
             waived=before if back.fingerprints else None,
             obstacles=back.fingerprints,
         )
+        if change is before:
+            del self.summaries[told_before:]
+        self._hold(change)
+        return change
 
     async def _run_engine(self, back: Round) -> WorkLoopResult:
         assert self.ticket is not None  # noqa: S101 - step 1 has set both
@@ -205,9 +217,13 @@ class SdlcWorkflow(StepRunner):
         )
         self.implementations += 1
         try:
+            await self._tell_engine_what_came_meanwhile(request)
             result = await self._engine
         finally:
             self._engine = None
+        self.instructions += result.unheard
+        if result.ended in ("budget", "failed"):
+            self.instructions[:0] = said
         self.usage = self.usage + result.usage
         self.turns += result.turns
         self.round += 1
@@ -216,7 +232,19 @@ class SdlcWorkflow(StepRunner):
             self.summaries.append(result.summary)
         if not result.change.is_empty:
             self._hold(result.change)
+        self.heed_stop()
         return result
+
+    async def _tell_engine_what_came_meanwhile(self, request: WorkLoopRequest) -> None:
+        """What people said between the making of the request and the start of the child."""
+        if self.paused != request.paused:
+            await self.tell_engine("pause" if self.paused else "resume", Spoken())
+        if self.model and self.model != request.model:
+            await self.tell_engine("escalate_model", ModelChosen(model=self.model))
+        words, self.instructions = self.instructions, []
+        for word in words:
+            if not await self.tell_engine("inject_instruction", word):
+                self.instructions.append(word)
 
     def _hold(self, change: ChangeSet) -> None:
         """Take up the baton: decisions and reports about another head count no more."""
@@ -231,7 +259,7 @@ class SdlcWorkflow(StepRunner):
         """The four panels at once, then the gate; what the engine must mend, or None."""
         while True:
             await self.unpaused()
-            self.reports = tuple(await asyncio.gather(*(self._panel(panel, change) for panel in Panel)))
+            self.reports = tuple(await asyncio.gather(*(self._panel_report(panel, change) for panel in Panel)))
             self.enter(Step.QUALITY_GATE)
             verdict = self._gate()
             while verdict.decision is GateDecision.ASK:
@@ -250,6 +278,14 @@ class SdlcWorkflow(StepRunner):
 
     def _gate(self) -> GateVerdict:
         return policy.quality_gate(self.reports, waived=self.waived, rounds_left=self.rounds_left, policy=self.policy)
+
+    async def _panel_report(self, panel: Panel, change: ChangeSet) -> PanelReport:
+        """A panel's report on this head; a complete one is not asked for twice."""
+        for report in self.reports:
+            on_this_head = (report.panel, report.head_sha) == (panel, change.head_sha)
+            if on_this_head and report.state is not PanelState.INCOMPLETE:
+                return report
+        return await self._panel(panel, change)
 
     async def _panel(self, panel: Panel, change: ChangeSet) -> PanelReport:
         assert self.ticket  # noqa: S101 - step 1 has set it
@@ -295,17 +331,19 @@ class SdlcWorkflow(StepRunner):
         while True:
             report = await self.run_step(step, run, said=_tests_line, ended=_tests_state)
             self.tests[report.kind] = report
-            verdict = policy.tests_gate(report, waived=self.waived, rounds_left=self.rounds_left)
-            if verdict.decision is GateDecision.PASS:
-                return None
-            if verdict.decision is GateDecision.FIX:
-                return _mend_tests(report, verdict)
-            if await self.ask_people(step, verdict):
-                if self.instructions:
+            again = False
+            while not again:
+                verdict = policy.tests_gate(report, waived=self.waived, rounds_left=self.rounds_left)
+                if verdict.decision is GateDecision.PASS:
+                    if not report.is_green:
+                        self.leave(step, StepState.SKIPPED, f"waived: {report.outcome.value}")
+                    return None
+                if verdict.decision is GateDecision.FIX:
                     return _mend_tests(report, verdict)
-                continue  # no word for the engine: the same tests once more, as after mending an environment
-            self.leave(step, StepState.SKIPPED, f"waived: {report.outcome.value}")
-            return None
+                again = await self.ask_people(step, verdict)
+                if again and self.instructions:
+                    return _mend_tests(report, verdict)
+            # No word for the engine: the same tests once more, as after mending an environment.
 
     # --- 12 to 15 -----------------------------------------------------------------------------
 
@@ -342,15 +380,22 @@ class SdlcWorkflow(StepRunner):
             ended=ended,
         )
 
-    async def _mend_ci(self, ci: CiReport) -> ChangeSet:
-        names = ", ".join(failure.test for failure in ci.failures[:5])
-        if self.rounds_left <= 0:
+    async def _forge_checks(self, pull_request: PullRequest) -> Round | None:
+        """Step 13; what the engine must mend, or None when the checks are green, absent or waived."""
+        obstacle = f"ci@{pull_request.head_sha}"
+        while True:
+            ci = await self._wait_for_ci(pull_request)
+            names = ", ".join(failure.test for failure in ci.failures[:5])
+            red = Round(reason=f"Checks of the forge are red: {names}", fingerprints=(obstacle,), ci=ci)
+            if ci.state is not CiState.RED or obstacle in self.waived:
+                return None
+            if self.rounds_left > 0:
+                return red
             reason = f"The forge's checks are red ({names}) and no fix rounds are left."
-            verdict = GateVerdict(decision=GateDecision.ASK, reasons=(reason,))
-            await self.ask_people(Step.WAIT_FOR_CI, verdict, waivable=False)
-        self.fix_rounds += 1
-        self.rounds_left -= 1
-        return await self._implement(Round(reason=f"Checks of the forge are red: {names}", ci=ci))
+            verdict = GateVerdict(decision=GateDecision.ASK, reasons=(reason,), fingerprints=(obstacle,))
+            if await self.ask_people(Step.WAIT_FOR_CI, verdict) and self.instructions:
+                return red
+            # Waived, or a retry without a word for the engine: the forge is asked again, its runners may be back.
 
     async def _publish_reviews(self, pull_request: PullRequest) -> None:
         request = do.OnPullRequest(evidence=self.evidence(), pull_request=pull_request)
@@ -465,20 +510,30 @@ class SdlcWorkflow(StepRunner):
         self.show()
 
     async def _release(self, reason: str) -> None:
+        """Tidy up to the end: a cancel or abort that comes meanwhile must not leave the claim behind."""
         request = do.ReleaseRun(
             run=self.identity(), reason=reason, repository=self.repository, pull_request=self.pull_request
         )
-        try:
-            await self.call(do.RELEASE_RUN, request, Step.CLOSE_STORY)
-        except ActivityError as error:
-            self.warn(f"Could not tidy up: {why(error)}")
+        work = asyncio.create_task(self.call(do.RELEASE_RUN, request, Step.CLOSE_STORY))
+        while not work.done():
+            try:
+                await asyncio.shield(work)
+            except asyncio.CancelledError:
+                continue
+            except ActivityError as error:
+                self.warn(f"Could not tidy up: {why(error)}")
 
     # --- hooks of the messages ----------------------------------------------------------------
 
     async def tell_engine(self, signal: str, payload: Record) -> bool:
         if self._engine is None:
             return False
-        await self._engine.signal(signal, payload)
+        try:
+            await self._engine.signal(signal, payload)
+        except FailureError as error:
+            if is_cancelled_exception(error):
+                raise
+            return False  # it has just ended; what was said is kept for its next round
         return True
 
     def stop_work(self) -> None:

@@ -34,6 +34,7 @@ from sdlc.domain import (
     Proof,
     PullRequest,
     PullRequestState,
+    Record,
     Repository,
     RunPolicy,
     RunRequest,
@@ -309,8 +310,10 @@ def quick_policy(**more: Any) -> RunPolicy:
 
 
 @asynccontextmanager
-async def play(client: Client, script: Script | None = None, **policy: Any) -> AsyncIterator[Play]:
-    """A run that plays a script; terminated at the end if it is still open."""
+async def play(
+    client: Client, script: Script | None = None, *, first_signal: tuple[str, Record] | None = None, **policy: Any
+) -> AsyncIterator[Play]:
+    """A run that plays a script; terminated at the end if it is still open. `first_signal` comes before any worker."""
     stage = Stage(script or Script())
     queue = f"stage-{uuid.uuid4().hex[:8]}"
     worker = Worker(
@@ -323,19 +326,21 @@ async def play(client: Client, script: Script | None = None, **policy: Any) -> A
         max_heartbeat_throttle_interval=timedelta(seconds=0.2),
         default_heartbeat_throttle_interval=timedelta(seconds=0.2),
     )
+    handle = await client.start_workflow(
+        SdlcWorkflow.run,
+        RunRequest(
+            ticket_key="KEY-1",
+            repository="/src/parcel",
+            starter="ada",
+            policy=quick_policy(**policy),
+            search_attributes=False,
+        ),
+        id=f"sdlc-KEY-1-{uuid.uuid4().hex[:8]}",
+        task_queue=queue,
+    )
+    if first_signal is not None:
+        await handle.signal(*first_signal)
     async with worker:
-        handle = await client.start_workflow(
-            SdlcWorkflow.run,
-            RunRequest(
-                ticket_key="KEY-1",
-                repository="/src/parcel",
-                starter="ada",
-                policy=quick_policy(**policy),
-                search_attributes=False,
-            ),
-            id=f"sdlc-KEY-1-{uuid.uuid4().hex[:8]}",
-            task_queue=queue,
-        )
         try:
             yield Play(handle, stage)
         finally:

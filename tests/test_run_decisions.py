@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from temporalio import activity
 from temporalio.client import Client, WorkflowFailureError, WorkflowUpdateFailedError
 from temporalio.exceptions import CancelledError
 from temporalio.testing import WorkflowEnvironment
 
+from sdlc import activities as do
 from sdlc.config import Settings
 from sdlc.domain import (
     ApprovalDecision,
@@ -25,7 +27,7 @@ from sdlc.domain import (
     Ticket,
 )
 from sdlc.progress import RunProgress, Step, StepState
-from sdlc.run_payloads import Answered, Decided, Spoken
+from sdlc.run_payloads import Answered, Decided, ModelChosen, Spoken
 from sdlc.runtime.client import connect
 from sdlc.workflow import SdlcWorkflow
 from tests.stage import Play, Script, a_finding, final, play, sha
@@ -333,7 +335,120 @@ async def test_a_step_that_must_not_be_skipped_can_not_be_waived(client: Client)
         await run.handle.signal(SdlcWorkflow.waive, Answered(by="grace", reason="never mind"))
         trail = await run.handle.query(SdlcWorkflow.audit)
         assert trail[-1].accepted is False
+        with pytest.raises(WorkflowUpdateFailedError) as refused:
+            await run.handle.execute_update(
+                SdlcWorkflow.attend, AttentionAnswer(kind=AttentionKind.WAIVE, by="grace", reason="never mind")
+            )
+        assert "can't be waived" in str(refused.value.cause)
         assert (await run.progress()).state is RunState.NEEDS_ATTENTION
+
+
+async def test_a_waiver_of_something_else_does_not_let_red_tests_stand(client: Client) -> None:
+    script = Script(tests=lambda kind, _: TestOutcome.MISSING if kind is TestKind.UNIT else TestOutcome.PASSED)
+    async with play(client, script) as run:
+        await run.until_state(RunState.NEEDS_ATTENTION)
+        await run.handle.signal(SdlcWorkflow.waive, Answered(by="grace", reason="unrelated", fingerprints=("another",)))
+        progress = await run.until(lambda now: "unit" in now.waits_for and len(run.stage.told) == 2)
+        assert progress.state is RunState.NEEDS_ATTENTION
+        assert step(progress, Step.INTEGRATION_TESTS) is StepState.PENDING
+
+
+async def test_a_waiver_given_ahead_of_time_stands_in_the_evidence(client: Client) -> None:
+    reached, go_on = asyncio.Event(), asyncio.Event()
+
+    async def hold(name: str, number: int) -> None:
+        if name == "agent":
+            reached.set()
+            await go_on.wait()
+
+    script = Script(before=hold, findings=lambda panel, _: (a_finding(),) if panel.value == "quality" else ())
+    async with play(client, script) as run:
+        await asyncio.wait_for(reached.wait(), 20)
+        await run.handle.signal(SdlcWorkflow.waive, Answered(by="grace", reason="known", fingerprints=("f1",)))
+        go_on.set()
+        await approve(run)
+        outcome = await run.result()
+    assert outcome.fix_rounds == 0
+    assert [waiver.reason for waiver in run.stage.closed[0].evidence.waivers] == ["known"]
+
+
+async def test_a_waiver_by_the_bot_or_without_a_reason_is_refused_at_once(client: Client) -> None:
+    script = Script(tests=lambda kind, _: TestOutcome.MISSING if kind is TestKind.UNIT else TestOutcome.PASSED)
+    async with play(client, script) as run:
+        await run.until_state(RunState.NEEDS_ATTENTION)
+        for answer in (
+            AttentionAnswer(kind=AttentionKind.WAIVE, by=" SDLC-bot ", reason="fine"),
+            AttentionAnswer(kind=AttentionKind.WAIVE, by="grace", reason=" "),
+        ):
+            with pytest.raises(WorkflowUpdateFailedError):
+                await run.handle.execute_update(SdlcWorkflow.attend, answer)
+        assert (await run.progress()).state is RunState.NEEDS_ATTENTION
+
+
+async def test_a_waiver_in_a_fix_round_leaves_the_head_that_was_reviewed(client: Client) -> None:
+    def engine(number: int, asked: object) -> dict[str, object]:
+        return {"ended": "budget"} if number == 2 else {}
+
+    script = Script(engine=engine, findings=lambda panel, head: (a_finding(),) if panel.value == "quality" else ())
+    async with play(client, script) as run:
+        await run.until_state(RunState.NEEDS_ATTENTION)
+        await run.handle.signal(SdlcWorkflow.waive, Answered(by="grace", reason="it may stand"))
+        progress = await run.until_state(RunState.AWAITING_APPROVAL)
+    assert progress.change is not None
+    assert progress.pull_request is not None
+    assert progress.change.head_sha == progress.pull_request.head_sha == sha(1)
+
+
+async def test_work_that_was_done_before_the_budget_ran_out_counts_after_a_retry(client: Client) -> None:
+    def engine(number: int, asked: do.AgentRequest) -> dict[str, object]:
+        return {1: {"ended": "budget"}, 2: {"ended": "no_change", "change": asked.change}}.get(number, {})
+
+    async with play(client, Script(engine=engine)) as run:
+        await run.until_state(RunState.NEEDS_ATTENTION)
+        await run.handle.signal(SdlcWorkflow.retry, Answered(by="grace", instruction="finish it"))
+        await approve(run)
+        assert (await run.result()).state is RunState.CLOSED
+    assert run.stage.briefs[1].instructions[0].text == "finish it"
+
+
+async def test_an_instruction_that_came_too_late_for_the_engine_is_in_the_next_brief(client: Client) -> None:
+    reached, go_on = asyncio.Event(), asyncio.Event()
+
+    async def hold(name: str, number: int) -> None:
+        if name == "tests:unit" and number == 1:
+            reached.set()
+            await go_on.wait()
+
+    async with play(client, Script(before=hold)) as run:
+        await asyncio.wait_for(reached.wait(), 20)
+        await run.handle.signal(SdlcWorkflow.inject_instruction, Instruction(text="shorter", by="grace"))
+        await asyncio.sleep(0.3)
+        go_on.set()
+        await run.until_state(RunState.AWAITING_APPROVAL)
+        await run.handle.signal(SdlcWorkflow.request_changes, Decided(by="grace", comment="again"))
+        await run.until(lambda now: now.revisions == 1 and now.state is RunState.AWAITING_APPROVAL)
+    assert [one.text for brief in run.stage.briefs for one in brief.instructions] == ["shorter"]
+
+
+async def test_words_that_cross_the_end_of_the_engine_do_not_end_the_run(client: Client) -> None:
+    async with play(client) as run:
+        await run.until(lambda now: step(now, Step.IMPLEMENT) is StepState.RUNNING)
+        while step(await run.progress(), Step.IMPLEMENT) is StepState.RUNNING:
+            await asyncio.gather(
+                *(run.handle.signal(SdlcWorkflow.escalate_model, ModelChosen(model=f"m{n}")) for n in range(6))
+            )
+        await approve(run)
+        assert (await run.result()).state is RunState.CLOSED
+
+
+async def test_red_checks_of_the_forge_can_be_looked_at_again(client: Client) -> None:
+    script = Script(ci=lambda n: CiState.RED if n <= 2 else CiState.GREEN)
+    async with play(client, script, max_fix_rounds=0) as run:
+        await run.until_state(RunState.NEEDS_ATTENTION)
+        await run.handle.signal(SdlcWorkflow.retry, Answered(by="grace"))
+        await run.until(lambda now: now.fix_rounds == 1)
+        await approve(run)
+        await run.result()
 
 
 # --- the other ends ---------------------------------------------------------------------------------
@@ -361,11 +476,57 @@ async def test_cancel_gives_the_claim_back_wherever_the_run_is(client: Client, w
 
 async def _until_cancelled() -> None:
     """As a long activity does: heartbeats, so that it hears of its cancellation."""
-    from temporalio import activity
-
     while True:
         activity.heartbeat()
         await asyncio.sleep(0.05)
+
+
+@pytest.mark.parametrize("where", ["select_task", "write_brief", "create_pull_request", "request_approval"])
+@pytest.mark.parametrize("how", ["cancel", "abort"])
+async def test_a_stop_during_a_short_activity_that_ends_well_is_not_lost(client: Client, where: str, how: str) -> None:
+    reached = asyncio.Event()
+
+    async def hold(name: str, number: int) -> None:
+        if name == where and number == 1:
+            reached.set()
+            await asyncio.shield(asyncio.sleep(0.3))
+
+    async with play(client, Script(before=hold)) as run:
+        await asyncio.wait_for(reached.wait(), 20)
+        if how == "cancel":
+            await run.handle.cancel()
+            with pytest.raises(WorkflowFailureError):
+                await run.result()
+        else:
+            await run.handle.signal(SdlcWorkflow.abort, Answered(by="grace"))
+            assert (await run.result()).state is RunState.ABORTED
+    assert len(run.stage.released) == 1
+
+
+async def test_an_abort_that_comes_before_any_worker_is_heeded(client: Client) -> None:
+    async with play(client, first_signal=("abort", Answered(by="grace"))) as run:
+        assert (await run.result()).state is RunState.ABORTED
+    assert run.stage.count("select_task") == 0
+
+
+async def test_a_cancel_during_the_tidying_up_does_not_stop_it(client: Client) -> None:
+    reached = asyncio.Event()
+
+    async def hold(name: str, number: int) -> None:
+        if name == "release_run":
+            reached.set()
+            for _ in range(6):
+                activity.heartbeat()
+                await asyncio.sleep(0.1)
+
+    async with play(client, Script(before=hold)) as run:
+        await run.until_state(RunState.AWAITING_APPROVAL)
+        await run.handle.signal(SdlcWorkflow.abort, Answered(by="grace"))
+        await asyncio.wait_for(reached.wait(), 20)
+        await run.handle.cancel()
+        outcome = await run.result()
+    assert outcome.state is RunState.ABORTED
+    assert len(run.stage.released) == 1
 
 
 async def test_abort_ends_the_run_with_an_outcome_and_gives_the_claim_back(client: Client) -> None:
