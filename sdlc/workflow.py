@@ -503,10 +503,10 @@ class SdlcWorkflow(StepRunner):
         """After a cancel or abort: the claim is given back, an open draft is closed, no work is deleted."""
         reason = self.abort_reason or "the run was cancelled"
         self.end_open_steps(reason)
-        self.state = RunState.ABORTED if self.abort_reason else RunState.CANCELLED
-        self.reason = reason
-        self.waits_for = ""
+        self.state, self.reason, self.waits_for = RunState.RUNNING, reason, ""
         await self._release(reason)
+        # Said last: who watches leaves when it is over, and may take the worker along.
+        self.state = RunState.ABORTED if self.abort_reason else RunState.CANCELLED
         self.show()
 
     async def _release(self, reason: str) -> None:

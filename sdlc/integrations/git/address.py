@@ -58,6 +58,12 @@ def _url(text: str, scheme: str) -> str:
         if host not in ("", "localhost"):
             raise RepositoryInvalid(f"{text} names the machine {host}; write file:///path for a folder of this one.")
         return str(Path(unquote(parts.path)).resolve())
+    if scheme in ("http", "https") and (parts.username or parts.password):
+        # An address is shown, kept in histories and given to programs as an argument.
+        raise RepositoryInvalid(
+            f"{shown(text)} holds a name or a password, which would be stored and shown; take it out of the address. "
+            "If git needs it, clone the repository with your own git and give that folder, or use ssh."
+        )
     if not host or host.startswith("-") or (parts.username or "").startswith("-"):
         raise RepositoryInvalid(f"{shown(text)} names no host; check the address.")
     return text
