@@ -1,7 +1,7 @@
 # Every target does its own set-up. What set-up says goes to standard error, so that output can be piped.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo dev test check format lock clean
+.PHONY: help setup demo dev test check format tried lock clean
 
 BIN := .venv/bin
 ARGS ?=
@@ -47,8 +47,11 @@ format: setup ## Format, and mend what ruff can mend
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 
+tried: setup ## Run the command on five projects that it does not know; ARGS="--only humanize" to choose
+	@$(BIN)/python -m benchmarks.tried $(ARGS)
+
 lock: setup ## Resolve pyproject.toml anew into requirements.lock, with hashes
-	@uv pip compile pyproject.toml --extra dev --universal --generate-hashes --no-header --no-annotate --upgrade \
+	@PATH="$$PATH:.uv/bin" uv pip compile pyproject.toml --extra dev --universal --generate-hashes --no-header --no-annotate --upgrade \
 		--quiet --output-file requirements.lock
 
 clean: ## Remove .venv and what tools have left; clones, servers and data stay (see `sdlc config`)
