@@ -21,33 +21,18 @@ import sys
 import tarfile
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from difflib import SequenceMatcher
 from pathlib import Path
 from typing import Any
 
 from benchmarks.tried_cases import CASES, Case
-from sdlc.demo.conversation import ChatRequest
-from tests.scripted import (
-    MODEL,
-    Reply,
-    Script,
-    ScriptedModel,
-    change_of_folders,
-    edits_from,
-    reviewed_clean,
-    say,
-    shell,
-    submit,
-)
+from tests.scripted import MODEL, Script, ScriptedModel, change_of_folders, solve
 
 RUN_SECONDS = 1_200.0
 """One run, set-up of the project's environment and of a Temporal server included."""
 DOWNLOAD_SECONDS = 300.0
-_BEGUN = "## What the branch holds so far"
-"""Stands in the brief when the engine is called again."""
-_NOTHING_MORE = say("", submit("There is nothing to add to the fix of the release.", "Look"))
 _NOT_PASSED_ON = ("OPENAI_API_BASE", "TEMPORAL_ADDRESS", "TEMPORAL_PROFILE", "SDLC_CONFIG", "VIRTUAL_ENV")
 """What would point the command at something of the person's own."""
 
@@ -143,18 +128,7 @@ def _call(command: Sequence[str], *, cwd: Path, timeout: float) -> None:
 def script_of(case: Case, repository: Path, after: Path) -> Script:
     """The words of a model that makes the fix of the later release once, and has nothing to add to it."""
     change = change_of_folders(repository, after, *case.paths)
-    turns = (
-        say("First a look.", shell("ls")),
-        say("The change, with its tests.", *edits_from(change)),
-        say("The tests.", shell(case.check)),
-        say("", submit(case.fix, "Look", "Change", "Test")),
-    )
-    return reviewed_clean().round(0, *(_unless_begun(turn) for turn in turns)).later(*[_NOTHING_MORE] * len(turns))
-
-
-def _unless_begun(turn: Reply) -> Callable[[ChatRequest], Reply]:
-    """The turn, or nothing more if the engine was called before: then the fix is there already."""
-    return lambda request: _NOTHING_MORE if _BEGUN in request.brief else turn
+    return solve(change, check=case.check, summary=case.fix)
 
 
 # --- the run ------------------------------------------------------------------------------

@@ -159,11 +159,6 @@ its own lookup, so that a template which a user wrote can get the plain method o
   `SecurityError`.
 - `attr` still finds attributes only, never items, and gives undefined where there is none.
 """,
-        rules="""\
-# requirements/dev.txt pins an older jinja2, which its documentation needs, beside the project itself.
-setup:
-  - pip install -r requirements/tests.txt -e .
-""",
     ),
     Case(
         project="boltons",

@@ -97,6 +97,9 @@ class SandboxSettings(Section):
     """Largest single file."""
     disk_bytes: int = 8 * 1024**3
     """All that a command may add to its workspace."""
+    allowed_hosts: tuple[str, ...] = ()
+    """`host` or `host:port` that a repository's set-up may reach although it is private, such as a mirror of your
+    own. Public hosts are reached by a proxy of ours; this machine and private networks are not."""
     output_bytes: int = 2 * 1024**2
     """Kept of a command's output, from its start and its end; the rest is counted."""
 

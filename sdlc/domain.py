@@ -214,7 +214,7 @@ class SourceReport(Record):
 
     name: str
     kind: str = "analyser"
-    """`analyser` or `lens`."""
+    """`analyser`, `lens`, or `unread`: files that neither has seen, and why."""
     state: SourceState = SourceState.OK
     required: bool = True
     note: str = ""

@@ -10,7 +10,8 @@
     │   ├── TicketNotFound
     │   ├── TicketTaken           claimed by somebody else
     │   ├── PermissionDenied      names the permission that is missing
-    │   ├── ModelRefused          bad key, content refusal, context overflow
+    │   ├── ModelRefused          bad key, content refusal
+    │   │   └── ContextTooLong        the conversation is longer than the model takes
     │   ├── ModelAnswerInvalid    not the JSON that was asked for, after one repair
     │   ├── SandboxUnavailable    repository code will not be run without one
     │   ├── GuardRailViolation    the change touches what it may not
@@ -70,6 +71,10 @@ class PermissionDenied(FinalError):
 
 class ModelRefused(FinalError):
     pass
+
+
+class ContextTooLong(ModelRefused):
+    """Asking again with less may help."""
 
 
 class ModelAnswerInvalid(FinalError):

@@ -76,8 +76,8 @@ async def time_skipping_env(settings: Settings) -> AsyncIterator[WorkflowEnviron
     """Temporal's Java test server with the data conversion of `settings`; skipped where it is not installed."""
     from temporalio.testing import WorkflowEnvironment
 
-    from sdlc.runtime.client import quiet_runtime
     from sdlc.runtime.conversion import data_converter
+    from sdlc.runtime.quiet_runtime import quiet_runtime
 
     wrapper = MACHINE_CACHE / "test-server" / "temporal-test-server"
     if not os.access(wrapper, os.X_OK):

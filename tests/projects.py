@@ -126,12 +126,13 @@ class Stage:
         )
         box = open_sandbox(settings.sandbox)
         artifacts = ArtifactStore(settings.artifacts_dir)
+        workspaces = Workspaces(settings.cache_dir)
         services = SimpleNamespace(
             settings=settings,
             sandbox=box,
             artifacts=artifacts,
-            workspaces=Workspaces(settings.cache_dir),
-            environments=Environments(settings, box, artifacts),
+            workspaces=workspaces,
+            environments=Environments(settings, workspaces, box, artifacts),
         )
         return cls(settings, services)
 

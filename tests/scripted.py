@@ -7,12 +7,12 @@ async with ScriptedModel(script) as server:
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from difflib import SequenceMatcher
 from pathlib import Path
 from typing import Any
 
-from sdlc.demo.conversation import Reply, Script, ToolCall, edit, say, shell, submit
+from sdlc.demo.conversation import ChatRequest, Reply, Script, ToolCall, edit, say, shell, submit
 from sdlc.demo.script import CLEAN
 from sdlc.demo.scripted_model import MODEL, Fault, ScriptedModel
 
@@ -35,6 +35,10 @@ __all__ = [
     "solve",
     "submit",
 ]
+
+_BEGUN = "## What the branch holds so far"
+"""Stands in the brief when the engine is called again."""
+_NOTHING_MORE = say("", submit("There is nothing to add.", "Look"))
 
 Change = Mapping[str, tuple[str, str]]
 """Path → text before (empty: the file is new) and after."""
@@ -62,11 +66,20 @@ def finding(file: str, line: int, message: str, **more: Any) -> dict[str, Any]:
 
 
 def solve(change: Change, *, check: str = "", look: str = "ls", summary: str = "Solved as the ticket asks.") -> Script:
-    """A script that looks, makes a known change, runs `check` and submits; the panels find nothing."""
+    """A script that looks, makes a known change, runs `check` and submits; the panels find nothing.
+
+    Called again, in whatever round, the engine has nothing to add: an edit made twice would not find its place.
+    """
     turns = [say("First a look.", shell(look)), say("The change.", *edits_from(change))]
     if check:
         turns.append(say("The tests.", shell(check)))
-    return reviewed_clean().round(0, *turns, say("", submit(summary, "Look", "Change", "Test")))
+    turns.append(say("", submit(summary, "Look", "Change", "Test")))
+    script = reviewed_clean().round(0, *(_unless_begun(turn) for turn in turns))
+    return script.later(*[_NOTHING_MORE] * len(turns))
+
+
+def _unless_begun(turn: Reply) -> Callable[[ChatRequest], Reply]:
+    return lambda request: _NOTHING_MORE if _BEGUN in request.brief else turn
 
 
 def edits_from(change: Change) -> tuple[ToolCall, ...]:

@@ -334,6 +334,13 @@ async def test_a_secret_never_leaves_the_machine_and_the_model_is_told_where_it_
     assert not [blob for blob in blobs if TOKEN in git(bench.bare, "cat-file", "blob", blob)]
 
 
+async def test_a_secret_in_a_file_that_git_calls_binary_is_not_kept_either(bench: Bench) -> None:
+    leak = say("", FIX, edit("settings.js", "", f'TOKEN = "{TOKEN}"\n\0'))
+    result, messages = await bench.run(leak, say("", DONE))
+    assert "settings.js:1 (GitHub token)" in tool_answers(messages)[1]
+    assert result.change.files_changed == 1
+
+
 async def test_what_comes_after_submit_in_the_same_message_is_not_done(bench: Bench) -> None:
     result, messages = await bench.run(say("", FIX, DONE, shell("rm calc.py")))
     assert result.ended == "submitted"

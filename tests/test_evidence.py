@@ -340,6 +340,23 @@ def test_open_findings_are_named_and_waived_ones_with_reason_and_by_whom() -> No
     assert f"`unit` on `{HEAD[:10]}`" in body
 
 
+def test_checks_that_were_red_before_in_the_same_way_are_verified_and_said_to_be_so() -> None:
+    old = tuple(TestFailure(test=f"ruff check: a.py:{line}", message="F401", on_base=True) for line in range(50))
+    tests = tuple(report for report in evidence().tests if report.kind is not TestKind.STATIC)
+    given = evidence(tests=(*tests, report_on(TestKind.STATIC, failures=old, passed=2)))
+    assert not_verified(given) == []
+    assert "| static | passed, what is red was red before too | 2 | 0 | 50+ | 0 | `pytest -q` |" in pull_request_body(
+        given
+    )
+
+
+def test_tests_that_fail_alike_without_the_change_are_not_told_as_a_broken_environment() -> None:
+    red = (TestFailure(test="pytest", message="exit code 4", on_base=True),)
+    report = report_on(TestKind.UNIT, outcome=TestOutcome.SETUP_FAILED, failures=red, note="It fails alike.")
+    said = not_verified(evidence(tests=(report,)))
+    assert "Unit tests say nothing about the change (It fails alike.)." in said
+
+
 @pytest.mark.parametrize(
     ("change", "says"),
     [

@@ -4,7 +4,17 @@ from dataclasses import dataclass
 
 import pytest
 
-from sdlc.engines.guard_rails import added_lines, is_protected, secret_kind, secrets_added, size_problem, violations
+from sdlc.engines.guard_rails import (
+    MAX_BINARY_BYTES,
+    Violations,
+    added_lines,
+    is_protected,
+    protected_paths,
+    secret_kind,
+    secrets_added,
+    secrets_in_binary,
+    size_problem,
+)
 
 
 @dataclass
@@ -45,7 +55,7 @@ def test_an_ordinary_path_is_not_protected(path: str) -> None:
 
 
 def test_a_file_moved_away_from_a_protected_place_is_seen() -> None:
-    assert violations([File("ci.yml", ".github/workflows/ci.yml")], "").protected == (".github/workflows/ci.yml",)
+    assert protected_paths([File("ci.yml", ".github/workflows/ci.yml")]) == (".github/workflows/ci.yml",)
 
 
 GITHUB = "ghp_" + "aB3dE6gH9jK2mN5pQ8sT1vW4yZ7bC0dF3gH6"
@@ -103,7 +113,7 @@ def test_only_added_lines_are_looked_at_and_the_place_is_right() -> None:
 
 
 def test_the_message_names_paths_and_never_the_secret() -> None:
-    found = violations([File(".sdlc.yml"), File("a.py")], DIFF)
+    found = Violations(protected=protected_paths([File(".sdlc.yml"), File("a.py")]), secrets=secrets_added(DIFF))
     assert found
     assert ".sdlc.yml" in str(found)
     assert "a.py:3 (GitHub token)" in str(found)
@@ -117,4 +127,36 @@ def test_a_change_too_large_to_review_is_refused() -> None:
 
 
 def test_an_ordinary_change_passes() -> None:
-    assert not violations([File("parcel/money.py"), File("tests/test_money.py")], "")
+    files = [File("parcel/money.py"), File("tests/test_money.py")]
+    assert not Violations(protected=protected_paths(files), size=size_problem(files))
+
+
+def test_a_placeholder_before_a_secret_does_not_hide_it() -> None:
+    assert secret_kind(f'old = "AKIAIOSFODNN7EXAMPLE"; new = "AKIA{"Q3EGRIPZ7TSKWJ2M"}"') == "AWS access key"
+
+
+def test_many_secrets_in_one_file_do_not_hide_those_of_the_next() -> None:
+    rows = f'+T = "{GITHUB}"\n'
+    diff = f"--- a/a\n+++ b/a\n@@ -0,0 +1,50 @@\n{rows * 50}--- a/b\n+++ b/b\n@@ -0,0 +1 @@\n{rows}"
+    found = secrets_added(diff)
+    assert (len(found), {secret.path for secret in found}) == (21, {"a", "b"})
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"\0\n\n" + f'T = "{GITHUB}"'.encode(),
+        b"x\0" * 3 + b"\n\n" + GITHUB.encode() + b"\0",
+        f"\n\nT = {GITHUB}".encode("utf-16"),
+        f"\n\n{GITHUB[:10]}\0{GITHUB[10:]}".encode(),
+    ],
+    ids=["nul first", "nul at its end", "utf-16", "nul within"],
+)
+def test_a_secret_in_a_file_that_git_calls_binary_is_found(content: bytes) -> None:
+    assert [str(secret) for secret in secrets_in_binary("a.js", content)] == ["a.js:3 (GitHub token)"]
+
+
+def test_of_a_binary_file_only_what_is_new_counts_and_only_its_beginning_is_read() -> None:
+    content = b"\0" + GITHUB.encode()
+    assert secrets_in_binary("a.bin", content + b" more", content) == ()
+    assert secrets_in_binary("a.bin", b"\0 " * MAX_BINARY_BYTES + content) == ()

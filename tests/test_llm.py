@@ -16,8 +16,9 @@ from pydantic import BaseModel, Field, SecretStr
 from respx.mocks import HTTPCoreMocker
 
 from sdlc.config import ModelSettings, Price
-from sdlc.errors import ConfigurationError, ModelAnswerInvalid, ModelRefused, ServiceUnavailable
+from sdlc.errors import ConfigurationError, ContextTooLong, ModelAnswerInvalid, ModelRefused, ServiceUnavailable
 from sdlc.integrations.llm import Models, spent
+from sdlc.integrations.llm_errors import redacted
 
 # The client sends through httpx2, which respx does not know by itself.
 HTTPCoreMocker.add_targets(*(target.replace("httpcore.", "httpcore2.") for target in HTTPCoreMocker.targets))
@@ -356,6 +357,44 @@ async def test_a_second_bad_answer_is_the_end_and_never_a_verdict(
         await models().structured(role="reviewer", messages=ASK, schema=Verdict)
     assert endpoint.call_count == 2
     assert spent(caught.value).model_calls == 2
+
+
+@pytest.mark.parametrize(
+    ("second", "error", "calls"),
+    [
+        (failure(503), ServiceUnavailable, 1),
+        (failure(401), ModelRefused, 1),
+        (reply(None, refusal="I will not."), ModelRefused, 2),
+        (httpx.Response(200, json={"id": "1", "choices": []}), ModelAnswerInvalid, 1),
+    ],
+    ids=["down", "key", "refusal", "nothing"],
+)
+async def test_what_the_first_answer_cost_is_told_when_the_second_call_fails(
+    endpoint: respx.Route, second: httpx.Response, error: type[Exception], calls: int
+) -> None:
+    endpoint.mock(side_effect=[reply("It looks good to me."), second])
+    with pytest.raises(error) as caught:
+        await models(prices={"small": Price(input=2.0, output=10.0)}).structured(
+            role="reviewer", messages=ASK, schema=Verdict
+        )
+    assert spent(caught.value).model_calls == calls
+    assert spent(caught.value).usd == 0.003 * calls
+
+
+@pytest.mark.parametrize(
+    "answer", [failure(400, "maximum context length is 8192 tokens"), failure(413, "Request too large")]
+)
+async def test_a_conversation_that_is_too_long_is_told_apart_from_a_refusal(
+    endpoint: respx.Route, answer: httpx.Response
+) -> None:
+    endpoint.mock(return_value=answer)
+    with pytest.raises(ContextTooLong):
+        await models().chat(role="coder", messages=ASK)
+
+
+def test_what_an_endpoint_says_can_not_steer_a_terminal() -> None:
+    said = f"\x1b]0;owned\x07\x1b[31mno\x1b[2J \u202eyek {KEY[:8]}\x1b[0m{KEY[8:]} sk-abc\x1b[1mdefgh\x9b"
+    assert redacted(said, KEY) == "no yek [secret] [secret]"
 
 
 async def test_a_refusal_is_no_verdict(endpoint: respx.Route) -> None:

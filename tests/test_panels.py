@@ -32,12 +32,13 @@ from sdlc.domain import (
     SourceState,
     Ticket,
 )
-from sdlc.errors import ServiceUnavailable
+from sdlc.errors import ServiceUnavailable, WorkspaceBroken
 from sdlc.integrations.artifacts import ArtifactStore
 from sdlc.integrations.llm import Models
 from sdlc.integrations.sandbox import open_sandbox
 from sdlc.integrations.services import Services
 from sdlc.integrations.workspace import Workspaces
+from sdlc.review_graphs import lens, panel
 from sdlc.review_graphs.analyzers.bandit import Bandit
 from sdlc.review_graphs.analyzers.ruff import Ruff
 from sdlc.review_graphs.panel import build_panel_graph
@@ -206,6 +207,49 @@ async def test_security_mistakes_are_found_and_the_change_can_not_excuse_itself(
     report = await bench.review(Panel.SECURITY, bench.change({"run.py": code, "tests/test_a.py": "assert 1 == 1\n"}))
     assert rules(report) == [("bandit:B602", "run.py", 5)]
     assert report.findings[0].severity is Severity.BLOCKER
+
+
+async def test_a_noqa_of_the_change_excuses_nothing_and_one_of_the_base_stays(bench: Bench) -> None:
+    base: Tree = {**BASE, "old.py": "def old(x=[]):  # noqa: B006\n    return x\n"}
+    head: Tree = {
+        "old.py": "def old(x=[]):  # noqa: B006\n    return x\n\n\ny = 1\n",
+        "line.py": "def f(x=[]):  # noqa: B006\n    return x\n",
+        "file.py": "# ruff: noqa\ndef f(x=[]):\n    return x\n",
+    }
+    report = await bench.review(Panel.QUALITY, bench.change(head, base))
+    found = [(file, line) for rule, file, line in rules(report) if rule == "ruff:B006"]
+    assert found == [("file.py", 2), ("line.py", 1)]
+
+
+async def test_a_configuration_that_would_take_long_to_read_is_left_out_and_said(bench: Bench) -> None:
+    base: Tree = {**BASE, "pyproject.toml": "a" + ".a" * 8_000 + " = 1\n"}
+    report = await bench.review(Panel.QUALITY, bench.change({"new.py": "def f(x=[]):\n    return x\n"}, base))
+    assert rules(report) == [("ruff:B006", "new.py", 1)]
+    assert "line 1 has more than 100 dots" in source(report, "ruff").note
+
+
+async def test_a_file_that_looks_like_source_and_nobody_can_read_makes_every_panel_incomplete(bench: Bench) -> None:
+    base: Tree = {**BASE, "data.blob": "words\n"}
+    change = bench.change({"a.js": b"steal()\0\n", "data.blob": b"\0", "logo.png": b"\x89PNG\0"}, base)
+    for each in Panel:
+        report = await bench.review(each, change)
+        assert report.state is PanelState.INCOMPLETE
+        hidden = source(report, "files that nobody can read")
+        assert (hidden.kind, hidden.state, hidden.required) == ("unread", SourceState.FAILED, True)
+        assert "a.js" in hidden.note
+        assert "data.blob" in hidden.note
+        assert source(report, "files not read").note == "logo.png (binary)"
+    assert (await bench.document(report))["unread"]["a.js"] == "binary, but named like a text"
+
+
+async def test_what_no_lens_has_read_is_named_and_holds_nothing_up(bench: Bench) -> None:
+    base: Tree = {**BASE, "vendor/x.js": "1\n", "uv.lock": "a\n"}
+    head: Tree = {"vendor/x.js": "2\n", "uv.lock": "b\n", "logo.png": b"\x89PNG\0", "README.md": None}
+    report = await bench.review(Panel.SECURITY, bench.change(head, base))
+    assert report.state is PanelState.CLEAN
+    unread = source(report, "files not read")
+    assert (unread.kind, unread.state, unread.required) == ("unread", SourceState.NOT_RUN, False)
+    assert unread.note == "logo.png (binary), uv.lock (lock file), vendor/x.js (vendored)"
 
 
 async def test_a_repository_can_not_shadow_an_analyser_or_its_configuration(bench: Bench) -> None:
@@ -410,6 +454,51 @@ async def test_a_model_that_is_down_is_temporals_to_retry(reviewed: Bench) -> No
         await reviewed.review(Panel.QUALITY, reviewed.change({"half.py": HALF}))
 
 
+async def test_a_new_file_is_read_whatever_its_folder_is_called(reviewed: Bench) -> None:
+    asked = says(reviewed, panel="security")
+    base: Tree = {**BASE, "vendor/old.js": "old()\n"}
+    head: Tree = {"vendor/new.js": "brought_along()\n", "app.min.js": "small()\n", "vendor/old.js": "patched()\n"}
+    await reviewed.review(Panel.SECURITY, reviewed.change(head, base))
+    (shown,) = (request.user_text for request in asked)
+    assert "+brought_along()" in shown
+    assert "+small()" in shown
+    assert "patched()" not in shown
+
+
+async def test_what_can_fail_fails_before_a_model_is_asked(reviewed: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = says(reviewed, finding("half.py", 2, "Odd numbers give a fraction."))
+
+    async def broken(*_: object) -> dict[str, list[str]]:
+        raise WorkspaceBroken("The clone is damaged.")
+
+    monkeypatch.setattr(lens, "texts", broken)
+    with pytest.raises(WorkspaceBroken):
+        await reviewed.review(Panel.QUALITY, reviewed.change({"half.py": HALF}))
+    assert asked == []
+
+
+@pytest.mark.parametrize(("failures", "state"), [(2, SourceState.OK), (99, SourceState.FAILED)])
+async def test_an_answer_that_can_not_be_written_down_is_not_asked_for_again(
+    reviewed: Bench, monkeypatch: pytest.MonkeyPatch, failures: int, state: SourceState
+) -> None:
+    asked = says(reviewed, finding("half.py", 2, "Odd numbers give a fraction."))
+    put, left = ArtifactStore.put, [failures]
+
+    async def full(store: ArtifactStore, data: bytes | str, *, name: str, **more: Any) -> Any:
+        if name == "correctness.json" and left[0]:
+            left[0] -= 1
+            raise OSError(28, "No space left on device")
+        return await put(store, data, name=name, **more)
+
+    monkeypatch.setattr(ArtifactStore, "put", full)
+    monkeypatch.setattr(panel, "PAUSES", (0.0,) * 5)
+    report = await reviewed.review(Panel.QUALITY, reviewed.change({"half.py": HALF}))
+    assert len(asked) == 1
+    assert source(report, "correctness").state is state
+    assert report.state is (PanelState.FINDINGS if state is SourceState.OK else PanelState.INCOMPLETE)
+    assert report.usage.model_calls == 1
+
+
 async def test_lenses_can_be_switched_off(reviewed: Bench) -> None:
     asked = says(reviewed)
     with_panel_settings(reviewed, lenses=False)
@@ -533,6 +622,22 @@ async def test_a_lens_is_asked_again_and_what_was_answered_is_not(reviewed: Benc
     reports = [PanelReport.model_validate(report) for report in (await handle.result()).values()]
     assert {report.state for report in reports} == {PanelState.CLEAN}
     assert reviewed.model.answered_again() == {}
+
+
+async def test_what_an_attempt_has_paid_before_the_model_went_down_is_counted(
+    reviewed: Bench, temporal_settings: Settings
+) -> None:
+    assert reviewed.model
+    run = reviewed.services.settings.run.model_copy(update={"first_retry_seconds": 0.05})
+    settings = reviewed.services.settings.model_copy(update={"run": run})
+    reviewed.services = replace(reviewed.services, settings=settings)
+    for _ in range(2):  # an answer that needs a repair, for which the model is not there
+        reviewed.model.fail(Fault("prose", where=lambda request: "security" in request.label))
+        reviewed.model.fail(Fault(status=503, where=lambda request: "security" in request.label))
+    handle = await run_panels(reviewed, temporal_settings, reviewed.change({"half.py": HALF}))
+    report = PanelReport.model_validate((await handle.result())["security"])
+    assert report.state is PanelState.CLEAN
+    assert report.usage.model_calls == 3
 
 
 async def replay(history: Any, bench: Bench) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 
 import pytest
@@ -140,6 +141,36 @@ def test_a_checker_has_the_version_that_pre_commit_pins() -> None:
     assert plan.python.tools == ("ruff==0.4.1",)
 
 
+@pytest.mark.parametrize(
+    ("files", "tool"),
+    [
+        ({"pyproject.toml": "[project.optional-dependencies]\ntest = ['pytest-ruff >= 0.2.1']"}, "ruff==0.4.1"),
+        ({"pyproject.toml": "[tool.ruff]\nline-length = 100"}, "ruff==0.4.1"),
+        ({"setup.cfg": "[options.extras_require]\nlint =\n    ruff-lsp\n"}, "ruff==0.4.1"),
+        ({"pyproject.toml": "[project.optional-dependencies]\nlint = ['Ruff>=0.3']"}, "ruff"),
+        ({"pyproject.toml": "[dependency-groups]\nlint = ['ruff']"}, "ruff"),
+        ({"pyproject.toml": "[tool.poetry.group.dev.dependencies]\nruff = '^0.3'"}, "ruff"),
+        ({"setup.cfg": "[options.extras_require]\nlint =\n    ruff ~= 0.3\n"}, "ruff"),
+        ({"setup.py": "LINT = ['ruff==0.3.0']\nsetup(extras_require={'lint': LINT})"}, "ruff"),
+    ],
+)
+def test_only_a_project_that_requires_the_checker_itself_has_its_own_version(files: dict[str, str], tool: str) -> None:
+    hooks = "repos:\n- repo: https://x/ruff-pre-commit\n  rev: v0.4.1\n  hooks:\n  - id: ruff\n"
+    plan = plan_of({".pre-commit-config.yaml": hooks, "a.py": "", **files})
+    assert plan.python is not None
+    assert [one for one in plan.python.tools if one.startswith("ruff")] == [tool]
+
+
+def test_the_version_of_another_hook_is_not_taken_for_the_checkers() -> None:
+    hooks = (
+        "repos:\n- repo: https://x/adamchainz/blacken-docs\n  rev: 1.19.1\n  hooks:\n  - id: blacken-docs\n"
+        "- repo: https://x/psf/black\n  rev: 24.1.0\n  hooks:\n  - id: black\n"
+    )
+    plan = plan_of({".pre-commit-config.yaml": hooks, "a.py": ""})
+    assert plan.python is not None
+    assert plan.python.tools == ("black==24.1.0",)
+
+
 # --- set-up -------------------------------------------------------------------------------
 
 
@@ -160,6 +191,70 @@ def test_extras_and_groups_that_hold_tests_are_installed_with_the_project() -> N
     installed = next(line for line in found if "-r requirements-dev.txt" in line)
     assert "-e .[testing] --group dev" in installed
     assert installed.endswith("pytest coverage[toml]")
+
+
+@pytest.mark.parametrize(
+    ("present", "wanted", "dispensable"),
+    [
+        (["requirements/dev.txt", "requirements/docs.txt", "requirements/tests.txt"], ["requirements/tests.txt"], []),
+        (["dev-requirements.txt", "test-requirements.txt"], ["test-requirements.txt"], []),
+        (["requirements-dev.txt", "requirements-test.txt"], ["requirements-test.txt"], []),
+        (["requirements.txt", "requirements/base.txt", "requirements/test.txt"], None, []),
+        (["requirements.txt", "requirements-dev.txt"], None, ["requirements-dev.txt"]),
+        (["requirements/docs.txt", "test-notes.txt"], [], []),
+    ],
+)
+def test_files_named_for_development_are_left_out_where_there_is_one_for_tests(
+    present: list[str], wanted: list[str] | None, dispensable: list[str]
+) -> None:
+    setup = plan_of({**dict.fromkeys(present, ""), **PYTEST}).python
+    assert setup is not None
+    assert list(setup.requirement_files) == (present if wanted is None else wanted)
+    assert list(setup.dispensable_files) == dispensable
+
+
+@pytest.mark.parametrize(
+    "named",
+    [
+        {"tox.ini": "[testenv]\ndeps =\n    -r{toxinidir}/ci/needed.txt\n"},
+        {"tox.ini": "[testenv]\ndeps = -r ci/needed.txt # all of it\n"},
+        {"tox.ini": "[testenv:test]\ndeps =\n    --requirement=ci/needed.txt\n    -r absent.txt\n"},
+        {"pyproject.toml": "[tool.tox.env_run_base]\ndeps = ['-r ci/needed.txt']\n"},
+        {"noxfile.py": "def tests(session):\n    session.install('-r', 'ci/needed.txt')\n"},
+    ],
+)
+def test_the_file_that_tox_or_nox_install_from_comes_before_all_others(named: dict[str, str]) -> None:
+    files = {**named, "ci/needed.txt": "", "requirements.txt": "", "requirements/tests.txt": "", **PYTEST}
+    plan = plan_of(files)
+    assert plan.python is not None
+    assert set(plan.python.requirement_files) == {"ci/needed.txt", "requirements.txt"}
+    assert "ci/needed.txt" in plan.inputs
+    assert not any("needed" in requirement for requirement in plan.python.requirements)
+
+
+def test_a_file_that_tox_or_nox_name_for_other_work_is_not_taken() -> None:
+    files = {
+        "tox.ini": "[testenv:docs]\ndeps = -r requirements/docs.txt\n",
+        "noxfile.py": "def lint(session):\n    session.install('-r', 'requirements/docs.txt')\n",
+        "requirements/docs.txt": "",
+        **PYTEST,
+    }
+    setup = plan_of(files).python
+    assert setup is not None
+    assert setup.requirement_files == ()
+
+
+def test_what_conflicts_without_need_is_left_out_at_the_second_try() -> None:
+    hooks = "repos:\n- repo: https://x/ruff-pre-commit\n  rev: v0.4.1\n  hooks:\n  - id: ruff\n"
+    plan = plan_of({"requirements-dev.txt": "", ".pre-commit-config.yaml": hooks, **PYTEST})
+    (step,) = [step for step in setup_steps(plan, PLACES) if step.instead]
+    assert "-r requirements-dev.txt pytest coverage[toml] ruff==0.4.1" in " ".join(step.argv)
+    assert " ".join(step.instead).endswith("--python /env/venv/bin/python pytest coverage[toml] ruff")
+    assert re.search(step.instead_of, "  × No solution found when resolving dependencies:")
+    assert not re.search(step.instead_of, "error sending request for url")
+    assert step.instead_note == "it was made without requirements-dev.txt, the pin ruff==0.4.1"
+    without = plan_of({"requirements.txt": "", **PYTEST})
+    assert not any(step.instead for step in setup_steps(without, PLACES))
 
 
 def test_where_paths_cannot_be_moved_nothing_is_installed_editable() -> None:

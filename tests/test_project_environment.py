@@ -140,10 +140,19 @@ async def test_a_set_up_that_fails_is_told_with_its_reason_and_not_repeated_at_o
     assert again.made == environment.made
 
 
+async def test_development_requirements_that_conflict_with_the_project_are_left_out_and_that_is_said(
+    stage: Stage, money: GitRepository
+) -> None:
+    environment = await ensured(stage, money.change({**PACKAGE, "requirements-dev.txt": "money==0.5\n"}, {}))
+    assert environment.state == "ready", environment.note
+    assert environment.modules >= {"pytest", "coverage"}
+    assert environment.note.endswith("it was made without requirements-dev.txt.")
+
+
 async def test_a_set_up_that_takes_too_long_is_stopped_at_its_own_limit(stage: Stage, money: GitRepository) -> None:
     change = money.change({**NO_SETUP, ".sdlc.yml": "setup: sleep 60\n"}, {})
     services = stage.services
-    impatient = Environments(stage.settings, services.sandbox, services.artifacts, setup_seconds=2)
+    impatient = Environments(stage.settings, services.workspaces, services.sandbox, services.artifacts, setup_seconds=2)
     async with services.workspaces.at(change.repository, change.head_sha) as workspace:
         environment = await impatient.ensure(workspace)
     assert environment.state == "failed"

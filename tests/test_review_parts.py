@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import time
+import tracemalloc
 from typing import Any
 
 import pytest
@@ -20,6 +22,8 @@ from sdlc.domain import (
     SourceState,
     Ticket,
 )
+from sdlc.integrations.git.diff import ChangedFile
+from sdlc.integrations.toml_file import LARGEST, MOST_DOTS, read_toml
 from sdlc.review_graphs.analyzers.bandit import Bandit
 from sdlc.review_graphs.analyzers.base import Analyser, AnalyserFailed, Raw, Subject
 from sdlc.review_graphs.analyzers.ruff import Ruff, severity
@@ -29,7 +33,7 @@ from sdlc.review_graphs.findings import Dropped, introduced, without_source
 from sdlc.review_graphs.merge import Found, merge
 from sdlc.review_graphs.panel import PANELS
 from sdlc.review_graphs.scope import MOST_SLICES, SLICE_CHARS, Scope, ScopedFile, cut_to_slices, scoped_file
-from sdlc.review_graphs.unread import says_generated, unread_by_path
+from sdlc.review_graphs.unread import says_generated, unread_by_path, unread_sources, why_hidden, why_unread
 
 DIFF = """\
 diff --git a/a.py b/a.py
@@ -157,6 +161,76 @@ def test_a_file_is_generated_only_if_the_base_says_so() -> None:
     assert not says_generated(b"x = 1\n" * 200 + b"# do not edit\n")
 
 
+def changed(path: str, status: str = "M", **more: Any) -> ChangedFile:
+    return ChangedFile.model_validate({"path": path, "status": status, "mode": "100644", **more})
+
+
+@pytest.mark.parametrize(
+    ("file", "reason"),
+    [
+        (changed("vendor/x.go"), "vendored"),
+        (changed("vendor/x.go", "A"), ""),
+        (changed("vendor/x.go", "R", old_path="src/x.go"), ""),
+        (changed("vendor/y.go", "R", old_path="vendor/x.go"), "vendored"),
+        (changed("app.min.js", "A"), ""),
+        (changed("app.min.js"), "generated"),
+        (changed("uv.lock", "A"), "lock file"),
+        (changed("bun.lockb", "A", binary=True), "lock file"),
+        (changed("a.js", "A", binary=True), "binary"),
+        (changed("a.js", mode="120000"), "symbolic link"),
+    ],
+)
+def test_a_path_excuses_a_file_only_where_the_base_has_it(file: ChangedFile, reason: str) -> None:
+    assert why_unread(file, None) == reason
+
+
+PICTURE = b"\x89PNG\r\n\0"
+
+
+@pytest.mark.parametrize(
+    ("file", "base", "head", "is_hidden"),
+    [
+        (changed("a.js", "A", binary=True), None, b"\0x", True),
+        (changed("Makefile", "A", binary=True), None, b"\0x", True),
+        (changed("vendor/a.js", "A", binary=True), None, b"\0x", True),
+        (changed("logo.png", "A", binary=True), None, PICTURE, False),
+        (changed("logo.png", binary=True), PICTURE, PICTURE, False),
+        (changed("data.blob", binary=True), b"words", b"\0", True),
+        (changed("data.blob", binary=True), b"\0", b"words", True),
+        (changed("data.blob", "A", binary=True), None, b"#!/bin/sh\n\0", True),
+        (changed("data.blob", "A", binary=True, mode="100755"), None, b"\0", True),
+        (changed("package-lock.json", binary=True), b"{}", b"\0", False),
+        (changed("a.js", "D", binary=True), b"\0", None, False),
+        (changed("a.js"), b"x", b"y", False),
+    ],
+)
+def test_what_looks_like_source_and_git_calls_binary_is_hidden(
+    file: ChangedFile, base: bytes | None, head: bytes | None, is_hidden: bool
+) -> None:
+    assert bool(why_hidden(file, base, head)) is is_hidden
+
+
+def test_what_was_not_read_is_a_source_and_what_is_hidden_one_that_failed() -> None:
+    files = [
+        ScopedFile(path="uv.lock", unread="lock file"),
+        ScopedFile(path="gone.py", unread="deleted"),
+        ScopedFile(path="a.js", unread="binary", hidden="binary, but named like a text"),
+        ScopedFile(path="wide.js", cut=True),
+    ]
+    failed, passed = unread_sources(files, ["big.txt"])
+    assert (failed.kind, failed.state, failed.required) == ("unread", SourceState.FAILED, True)
+    assert failed.note.startswith("a.js (binary, but named like a text); ")
+    assert (passed.name, passed.kind, passed.state) == ("files not read", "unread", SourceState.NOT_RUN)
+    assert not passed.required
+    assert passed.note == (
+        "uv.lock (lock file), big.txt (too large, not read to its end), wide.js (very long lines, cut)"
+    )
+    (many,) = unread_sources([ScopedFile(path=f"data/{n}.png", unread="binary") for n in range(500)], ())
+    assert len(many.note) < 300
+    assert re.search(r" and 4\d\d more\Z", many.note)
+    assert unread_sources([ScopedFile(path="a.py"), ScopedFile(path="b.py", unread="deleted")], ()) == []
+
+
 # --- analysers ----------------------------------------------------------------------------
 
 
@@ -165,7 +239,8 @@ def test_every_panel_is_declared_with_a_lens_and_its_prompt() -> None:
     for panel, declaration in PANELS.items():
         assert declaration.panel is panel
         assert all(lens.text().startswith("Your lens is ") for lens in declaration.lenses)
-        assert not any(" " in source.name for source in (*declaration.analysers, *declaration.lenses))
+        assert not any(" " in analyser.name for analyser in declaration.analysers)
+        assert not any(" " in lens.name for lens in declaration.lenses)
 
 
 @pytest.mark.parametrize(
@@ -296,7 +371,42 @@ def test_the_repositorys_own_ruff_selection_is_run_with_its_options() -> None:
     assert call.fallback.count("--config") == 1
 
 
-@pytest.mark.parametrize("configuration", [b"[tool.ruff", b"\xff\xfe", b"[tool.other]\nx=1"])
+@pytest.mark.parametrize(
+    "configuration",
+    [b"[tool.ruff", b"\xff\xfe", b"x = " + b"[" * 5_000, b"a" + b".a" * 8_000 + b" = 1", b"x = '" + b"a" * 200_000],
+    ids=["broken", "no UTF-8", "deep", "dotted", "large"],
+)
+def test_a_configuration_that_can_not_be_read_is_named(configuration: bytes) -> None:
+    subject = Subject(files=("a.py",), report="r", configuration={"pyproject.toml": configuration})
+    call = Ruff().call(subject, ("ruff",))
+    assert call.command.count("--config") == 1
+    assert call.note.startswith("pyproject.toml of the base was left out: it ") or "dots" in call.note
+
+
+def test_toml_is_read_within_bounds_of_time_and_memory() -> None:
+    assert read_toml("a.b = 1") == {"a": {"b": 1}}
+    assert read_toml(b"\xef\xbb\xbf# nothing\r\n") is None
+    row = "k{}" + ".a" * MOST_DOTS + " = 1\n"
+    tracemalloc.start()
+    try:
+        assert read_toml("".join(row.format(number) for number in range(600))) is not None
+        with pytest.raises(ValueError, match="line 2 has more than 100 dots"):
+            read_toml("x = 1\na" + ".a" * 8_000 + " = 1")
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 100_000_000
+    for text in ("x = " + "1" * 9_000, "x = " + "[" * 9_000, "a = 1\na.b = 2", "#" * (LARGEST + 1)):
+        with pytest.raises(ValueError, match=r"\Ait "):
+            read_toml(text)
+
+
+def test_ruff_does_not_take_the_changes_own_word_for_it() -> None:
+    subject = Subject(files=("a.py",), report="r", configuration={})
+    assert "--ignore-noqa" in Ruff().call(subject, ("ruff",)).command
+
+
+@pytest.mark.parametrize("configuration", [b"[tool.other]\nx=1", b"tool = 3"])
 def test_a_configuration_that_says_nothing_about_ruff_is_left_alone(configuration: bytes) -> None:
     subject = Subject(files=("a.py",), report="r", configuration={"pyproject.toml": configuration})
     call = Ruff().call(subject, ("ruff",))
@@ -436,6 +546,25 @@ def test_a_miscounted_line_is_found_again_by_what_was_quoted() -> None:
     assert (finding.line, finding.end_line) == (4, 4)
 
 
+def test_a_huge_number_of_a_line_is_held_to_the_file_before_anybody_counts_to_it() -> None:
+    said = {"evidence": "half(3) is 1.5"}
+    began = time.monotonic()
+    findings, dropped = judged(
+        {"rule": "a", "end_line": 10**12, **said},
+        {"rule": "b", "line": -(10**12), "end_line": 10**12, **said},
+        {"rule": "c", "line": 10**400, "end_line": 1e300, **said},
+    )
+    assert time.monotonic() - began < 1
+    assert [(finding.line, finding.end_line) for finding in findings] == [(4, 7)]
+    assert [item.reason for item in dropped] == ["the line does not exist"] * 2
+
+
+@pytest.mark.parametrize(("line", "expected"), [(4.0, 4), ("4", 4), (4.5, None), (float("inf"), None), (None, None)])
+def test_an_odd_number_of_a_line_costs_its_own_finding_alone(line: Any, expected: int | None) -> None:
+    findings, _ = judged({"rule": "a"}, {"rule": "b", "line": line, "end_line": line})
+    assert [finding.line for finding in findings] == [4] + ([expected] if expected else [])
+
+
 def test_of_five_hundred_findings_the_first_fifty_are_looked_at() -> None:
     findings, dropped = judged(*({"rule": f"r{number}"} for number in range(500)))
     assert (len(findings), len(dropped)) == (50, 450)
@@ -531,6 +660,19 @@ def test_a_lens_that_repeats_an_analyser_is_dropped_and_counted() -> None:
     lens = next(source for source in report.sources if source.kind == "lens")
     assert (lens.found, lens.dropped) == (1, 1)
     assert document["dropped"][0]["reason"] == "an analyser says it already"
+
+
+@pytest.mark.parametrize(
+    "analysed",
+    [{"severity": Severity.MINOR}, {"severity": Severity.BLOCKER, "confidence": 0.4}],
+    ids=["not as grave", "not sure"],
+)
+def test_a_blocker_of_a_lens_is_not_swallowed_by_a_lesser_word_of_an_analyser(analysed: dict[str, Any]) -> None:
+    said = a_finding("lens:correctness/x", "l1", severity=Severity.BLOCKER, message="A mutable default leaks accounts.")
+    found = [from_ruff(a_finding(message="A mutable default.", **analysed)), from_lens(said)]
+    report, document = merge(a_scope(), found, most_model_findings=6)
+    assert {finding.fingerprint for finding in report.findings} == {"f1", "l1"}
+    assert document["dropped"] == []
 
 
 def test_model_findings_are_capped_and_the_rest_is_counted() -> None:

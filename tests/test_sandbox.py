@@ -193,29 +193,6 @@ async def test_a_unix_socket_can_be_passed_in(workspace, tmp_path):
 
 
 @needs_bubblewrap
-async def test_the_network_is_there_when_asked_for(workspace):
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port = server.getsockname()[1]
-        script = f"exec 3<>/dev/tcp/127.0.0.1/{port} && echo met"
-        assert (await run(workspace, script, network=True)).output == "met\n"
-        assert "met" not in (await run(workspace, script)).output
-
-
-@needs_bubblewrap
-async def test_with_network_proxies_and_certificates_are_known_but_no_credential(workspace, tmp_path, monkeypatch):
-    (tmp_path / "ca.pem").write_text("certificate")
-    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
-    monkeypatch.setenv("HTTPS_PROXY", "http://proxy:3128")
-    monkeypatch.setenv("HTTP_PROXY", "http://me:planted-secret@proxy:3128")
-    script = "cat $SSL_CERT_FILE; echo; env"
-    result = await run(workspace, script, network=True, env={"NO_PROXY": "mine"})
-    assert result.output.startswith("certificate\n")
-    assert {"HTTPS_PROXY=http://proxy:3128", "NO_PROXY=mine"} <= set(result.output.splitlines())
-    assert "planted-secret" not in result.output
-    assert "PROXY" not in (await run(workspace, script)).output
-
-
-@needs_bubblewrap
 async def test_commands_start_fast(workspace):
     sandbox = open_sandbox(SETTINGS)
     await sandbox.check()
@@ -754,7 +731,7 @@ def test_handing_over_is_safe_while_somebody_swaps_folders_for_links(tmp_path):
 
 
 def test_the_inner_arguments_hold_the_environment_and_no_command_line_does():
-    plan = construction.Plan(("true",), Path("/w"), (), {"KEY": "value"}, network=False, cwd="/work")
+    plan = construction.Plan(("true",), Path("/w"), (), {"KEY": "value"}, cwd="/work")
     line = construction.command_line(
         plan,
         SETTINGS,

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 
 from sdlc.config import ModelSettings
-from sdlc.demo.conversation import added_lines
+from sdlc.demo.conversation import ChatRequest, added_lines
 from sdlc.domain import Severity
 from sdlc.errors import ModelAnswerInvalid, ModelRefused, ServiceUnavailable
 from sdlc.integrations.llm import Models
@@ -32,6 +32,7 @@ from tests.scripted import (
     edits_between,
     say,
     shell,
+    solve,
     submit,
 )
 
@@ -242,3 +243,19 @@ def test_edits_lead_from_any_text_to_any_other(before: list[str], after: list[st
         assert text.count(call.arguments["old_text"]) == 1
         text = text.replace(call.arguments["old_text"], call.arguments["new_text"])
     assert text == wanted
+
+
+def test_a_known_change_is_made_once_however_often_the_engine_is_called() -> None:
+    script = solve({"a.py": ("x = 1\n", "x = 2\n")}, check="pytest")
+
+    def said(round_: int, turn: int, so_far: str = "") -> list[str]:
+        first = brief(round_)
+        first[1]["content"] += so_far
+        body = {"messages": [*first, *[{"role": "assistant", "content": ""}] * turn], "tools": TOOLS}
+        return [call.name for call in script.answer(ChatRequest(body)).tool_calls]
+
+    assert [said(0, turn) for turn in range(4)] == [["shell"], ["edit"], ["shell"], ["submit"]]
+    begun = "\n## What the branch holds so far\n"
+    # The second iteration of a round, and one that goes on after its submit was not taken.
+    assert [said(0, turn, begun) for turn in range(2)] == [["submit"]] * 2
+    assert [said(1, turn, begun) for turn in range(2)] == [["submit"]] * 2

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from sdlc.domain import ChangeSet, Repository, TestKind, TestOutcome, TestReport
+from sdlc.domain import ChangedLineCoverage, ChangeSet, Repository, TestKind, TestOutcome, TestReport
 from sdlc.integrations.project.plan import Command, Runner
 from sdlc.steps.changed_coverage import changed_line_coverage
 from sdlc.steps.command_run import CommandRun
+from sdlc.steps.gone_tests import Touched, gone_tests, may_run, tells_which_ran
 from sdlc.steps.junit import Case, CaseStatus, JunitInvalid, error_kind, read_junit
 from sdlc.steps.named_results import likeness, named_results
-from sdlc.steps.outcome import Attempt, missing_tests, report_of
+from sdlc.steps.outcome import Attempt, report_of
 from sdlc.steps.problems import new_problems, read_problems
 from sdlc.steps.proof import command_proof, failing_before
 
@@ -165,7 +166,7 @@ def test_a_failure_that_the_base_has_already_does_not_count() -> None:
     assert made.outcome is TestOutcome.PASSED
     assert [failure.on_base for failure in made.failures] == [True]
     assert made.new_failures == ()
-    assert "on the base commit already" in made.note
+    assert made.note == ""
 
 
 def test_a_new_failure_beside_an_old_one_fails_and_comes_first() -> None:
@@ -173,6 +174,7 @@ def test_a_new_failure_beside_an_old_one_fails_and_comes_first() -> None:
     made = report(Attempt(head, rerun=head, base=run(case("test_b.py::a", CaseStatus.ERROR), case("test_b.py::b"))))
     assert made.outcome is TestOutcome.FAILED
     assert [failure.test for failure in made.failures] == ["test_b.py::b", "test_b.py::a"]
+    assert "1 of 2 failures are on the base commit already" in made.note
 
 
 def test_a_test_that_passes_alone_is_flaky_and_no_failure() -> None:
@@ -196,13 +198,20 @@ def test_a_crash_is_not_excused_by_a_base_that_was_red_in_another_way() -> None:
     assert made.outcome is TestOutcome.FAILED
 
 
-def test_tests_of_which_none_passes_on_either_commit_verify_nothing() -> None:
+def test_tests_of_which_none_passes_on_either_commit_are_a_question_to_a_person() -> None:
     red = run(case("test_b.py::a", CaseStatus.ERROR))
     made = report(Attempt(red, rerun=red, base=red))
-    assert made.outcome is TestOutcome.FAILED
-    assert "says nothing about the change" in made.note
+    assert made.outcome is TestOutcome.SETUP_FAILED
+    assert made.new_failures == ()
+    assert "`python -m pytest` fails in the same way on the base commit" in made.note
     crashed = run(command=OTHER, exit_code=1, output="No module named pytest")
-    assert report(Attempt(crashed, base=crashed)).outcome is TestOutcome.FAILED
+    assert report(Attempt(crashed, base=crashed)).outcome is TestOutcome.SETUP_FAILED
+
+
+def test_what_the_engine_can_mend_comes_before_what_only_a_person_can() -> None:
+    broken = Attempt(run(command=OTHER, exit_code=127))
+    assert report(broken, Attempt(run(case("test_b.py::a", CaseStatus.FAILED)))).outcome is TestOutcome.FAILED
+    assert report(broken, Attempt(run(case("test_b.py::a")))).outcome is TestOutcome.SETUP_FAILED
 
 
 def test_a_check_without_places_is_old_news_only_if_it_is_red_in_the_same_way() -> None:
@@ -214,7 +223,7 @@ def test_a_check_without_places_is_old_news_only_if_it_is_red_in_the_same_way() 
 
     assert outcome(red("1 complaint in 3 ms"), red("1 complaint in 4 ms")) is TestOutcome.PASSED
     assert outcome(red("x is bad\ny is bad"), red("x is bad")) is TestOutcome.FAILED
-    assert outcome(red("it crashed", 2), red("it crashed", 2)) is TestOutcome.FAILED
+    assert outcome(red("it crashed", 2), red("it crashed", 2)) is TestOutcome.SETUP_FAILED
 
 
 def test_at_most_fifty_failures_are_named_and_the_rest_is_counted() -> None:
@@ -222,6 +231,8 @@ def test_at_most_fifty_failures_are_named_and_the_rest_is_counted() -> None:
     made = report(Attempt(head))
     assert (len(made.failures), made.failed) == (50, 70)
     assert "20 more failures" in made.note
+    old = report(Attempt(run(*head.cases, case("test_b.py::green")), base=head))
+    assert (old.outcome, len(old.failures), old.note) == (TestOutcome.PASSED, 50, "")
 
 
 def test_old_complaints_of_a_checker_do_not_count() -> None:
@@ -238,15 +249,95 @@ def test_old_complaints_of_a_checker_do_not_count() -> None:
     assert [(f.test, f.message) for f in made.new_failures] == [("ruff check: b.py:1", "F401")]
 
 
-def test_tests_that_are_gone_or_skipped_are_named_and_moved_ones_are_not() -> None:
-    base = [case("test_b.py::gone"), case("test_b.py::skipped"), case("test_b.py::moved"), case("test_b.py::stays")]
-    head = [
-        case("test_b.py::skipped", CaseStatus.SKIPPED),
-        case("tests/test_a.py::moved"),
-        case("test_b.py::stays"),
-        case("other/test_c.py::gone"),
+# --- tests that a change takes away -------------------------------------------------------
+
+EDITED = Touched(before=frozenset(FILES), after=frozenset(FILES))
+
+
+def gone(base: list[Case], head: list[Case], touched: Touched = EDITED, elsewhere: str = "-") -> dict[str, str]:
+    found = gone_tests(base, head, touched, lambda path: path.startswith(elsewhere))
+    return {failure.test: failure.message.split()[0] for failure in found}
+
+
+def test_a_test_that_passed_and_is_deleted_or_skipped_fails_the_change() -> None:
+    base = [case("test_b.py::gone"), case("test_b.py::asleep"), case("test_b.py::stays")]
+    head = [case("test_b.py::asleep", CaseStatus.SKIPPED), case("test_b.py::stays")]
+    assert gone(base, head) == {"test_b.py::gone": "deleted", "test_b.py::asleep": "skipped"}
+    made = report(Attempt(run(*head), gone=gone_tests(base, head, EDITED)))
+    assert made.outcome is TestOutcome.FAILED
+    assert [(failure.test, failure.message, failure.on_base) for failure in made.failures] == [
+        ("test_b.py::gone", "deleted by the change", False),
+        ("test_b.py::asleep", "skipped by the change", False),
     ]
-    assert missing_tests(base, head, {"tests/test_a.py"}) == ("test_b.py::gone", "test_b.py::skipped")
+    assert "2 tests passed on the base commit and did not run on the head: test_b.py::gone" in made.note
+
+
+def test_deleting_every_test_is_no_lack_of_tests_but_a_failure() -> None:
+    empty = run(exit_code=5)
+    assert tells_which_ran(empty)
+    made = report(Attempt(empty, gone=gone_tests([case("test_b.py::a")], [], EDITED)))
+    assert (made.outcome, len(made.failures)) == (TestOutcome.FAILED, 1)
+
+
+def test_a_test_that_did_not_pass_on_the_base_can_be_taken_away() -> None:
+    assert gone([case("test_b.py::a", CaseStatus.FAILED), case("test_b.py::b", CaseStatus.SKIPPED)], []) == {}
+
+
+def test_a_test_of_a_file_that_the_change_left_alone_is_not_asked_for() -> None:
+    assert gone([case("test_c.py::a")], []) == {}
+    assert gone([case("test_c.py::a")], [], Touched(all_tests=True)) == {"test_c.py::a": "deleted"}
+
+
+@pytest.mark.parametrize(
+    ("before", "now"),
+    [
+        ("test_b.py::test_x", "tests/test_a.py::test_x"),
+        ("test_b.py::TestOld::test_x", "test_b.py::TestNew::test_x"),
+        ("test_b.py::test_x[1-2]", "test_b.py::test_x[1-3]"),
+        ("test_b.py::test_x", "test_b.py::test_x[1]"),
+    ],
+)
+def test_a_test_that_moved_or_has_new_parameters_is_the_same_test(before: str, now: str) -> None:
+    assert gone([case(before)], [case(now)]) == {}
+    assert gone([case(before)], [case(now, CaseStatus.FAILED)]) == {}
+    assert gone([case(before)], [case(now, CaseStatus.SKIPPED)]) == {before: "skipped"}
+
+
+def test_one_test_that_arrives_stands_for_one_that_went() -> None:
+    base = [case("test_b.py::TestA::test_x"), case("test_b.py::TestB::test_x")]
+    assert gone(base, [case("tests/test_a.py::TestB::test_x")]) == {"test_b.py::TestA::test_x": "deleted"}
+
+
+def test_a_test_of_the_same_name_that_was_there_before_stands_for_nothing() -> None:
+    base = [case("test_b.py::test_x"), case("tests/test_a.py::test_x")]
+    assert gone(base, base[1:]) == {"test_b.py::test_x": "deleted"}
+    untouched = case("test_c.py::test_x")
+    assert gone(base[:1], [untouched]) == {"test_b.py::test_x": "deleted"}
+
+
+def test_a_file_that_moved_to_where_another_command_runs_it_is_not_gone() -> None:
+    moved = Touched(before=frozenset({"test_b.py"}), moved={"test_b.py": "it/test_b.py"})
+    assert gone([case("test_b.py::a")], [], moved, elsewhere="it/") == {}
+    assert gone([case("test_b.py::a")], [], moved) == {"test_b.py::a": "deleted"}
+    command = Command(name="", line="python -m pytest it", runner=Runner.PYTEST)
+    assert [may_run(command, path) for path in ("it/test_b.py", "test_b.py", "it/attic.py")] == [True, False, False]
+    rest = Command(name="", line="python -m pytest --ignore=it", runner=Runner.PYTEST)
+    assert [may_run(rest, path) for path in ("it/test_b.py", "test_b.py")] == [False, True]
+
+
+def test_tests_of_what_breaks_before_they_can_run_are_red_and_not_gone() -> None:
+    assert gone([case("test_b.py::a")], [case("test_b.py", CaseStatus.ERROR)]) == {}
+    base = [Case(id="test_b.T.test_x", file="test_b.py", status=CaseStatus.PASSED)]
+    for red in ("test_b", "setUpClass (test_b.T)", "setUpModule (test_b)"):
+        assert gone(base, [Case(id=red, status=CaseStatus.ERROR)]) == {}
+
+
+def test_a_run_that_was_cut_short_does_not_tell_which_tests_are_gone() -> None:
+    whole = run(case("test_b.py::a"))
+    assert tells_which_ran(whole)
+    assert not tells_which_ran(run(case("test_b.py::a"), exit_code=2))
+    assert not tells_which_ran(whole.model_copy(update={"limit": "memory"}))
+    assert not tells_which_ran(run(Case(id="TestAdd", status=CaseStatus.PASSED), command=OTHER))
 
 
 # --- proof and coverage -------------------------------------------------------------------
@@ -272,8 +363,13 @@ def test_a_command_proves_as_a_whole_where_it_names_nothing() -> None:
 
 
 def test_coverage_counts_the_changed_lines_that_can_be_executed() -> None:
-    data = b'{"files": {"a.py": {"executed_lines": [1, 2], "missing_lines": [4]}}}'
+    data = b"SF:a.py\nDA:1,1\nDA:2,3\nDA:4,0\nend_of_record\nSF:c.py\nDA:1,0\nend_of_record\n"
     measured = changed_line_coverage(data, {"a.py": {2, 3, 4}, "b.py": {1}})
     assert measured is not None
     assert (measured.covered, measured.total, measured.percent) == (1, 2, 50.0)
-    assert changed_line_coverage(b"[]", {}) is None
+    assert changed_line_coverage(data, {}) == ChangedLineCoverage(covered=0, total=0)
+
+
+@pytest.mark.parametrize("data", [b"{}", b"DA:1,1\n", b"SF:a.py\nDA:x,1\n", b"\xff\xfe"])
+def test_coverage_that_cannot_be_read_is_none(data: bytes) -> None:
+    assert changed_line_coverage(data, {"a.py": {1}}) is None

@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 from temporalio.testing import ActivityEnvironment
 
+from sdlc import policy
 from sdlc.activities import RUN_TESTS
-from sdlc.domain import ChangeSet, TestKind, TestOutcome, TestReport
+from sdlc.domain import ChangeSet, GateDecision, TestKind, TestOutcome, TestReport
 from sdlc.steps.command_run import CommandRunner, read_own_file
 from sdlc.steps.testing import TestingSteps, time_budget
 from tests.projects import FIXED, PACKAGE, GitRepository, Stage, run_tests
@@ -69,7 +70,7 @@ async def test_a_failure_that_the_base_commit_has_does_not_count_and_the_base_is
     report = await reported(stage, change)
     assert report.outcome is TestOutcome.PASSED
     assert [failure.on_base for failure in report.failures] == [True]
-    assert "on the base commit already" in report.note
+    assert report.note == ""
     kept = set((stage.settings.cache_dir / "baselines").iterdir())
     assert (await reported(stage, change)).failures == report.failures
     assert set((stage.settings.cache_dir / "baselines").iterdir()) == kept
@@ -156,7 +157,7 @@ async def test_a_mistake_in_sdlc_yml_is_told_and_the_tests_are_found_all_the_sam
     assert "there is no entry `unti`" in report.note
 
 
-async def test_tests_that_are_deleted_or_skipped_are_named(stage: Stage, money: GitRepository) -> None:
+async def test_tests_that_are_deleted_or_skipped_fail_the_step(stage: Stage, money: GitRepository) -> None:
     without = """
         import pytest
         from money import half
@@ -166,10 +167,65 @@ async def test_tests_that_are_deleted_or_skipped_are_named(stage: Stage, money: 
             assert half(4) == 2
     """
     report = await reported(stage, money.change(PACKAGE, {"tests/test_money.py": without}))
-    assert report.note == (
-        "2 tests that passed on the base commit are gone or skipped: "
-        "tests/test_money.py::test_two, tests/test_money.py::test_half"
+    assert report.outcome is TestOutcome.FAILED
+    assert [(failure.test, failure.message, failure.on_base) for failure in report.failures] == [
+        ("tests/test_money.py::test_two", "deleted by the change", False),
+        ("tests/test_money.py::test_half", "skipped by the change", False),
+    ]
+    assert "2 tests passed on the base commit and did not run on the head" in report.note
+    verdict = policy.tests_gate(report, waived=(), rounds_left=0)
+    assert verdict.decision is GateDecision.ASK
+    assert policy.tests_gate(report, waived=verdict.fingerprints, rounds_left=0).decision is GateDecision.PASS
+
+
+async def test_a_test_that_is_expected_to_fail_from_now_on_is_skipped(stage: Stage, money: GitRepository) -> None:
+    before = PACKAGE["tests/test_money.py"]
+    head = before.replace("def test_half", "@pytest.mark.xfail\n        def test_half").replace(
+        "from", "import pytest\n        from"
     )
+    report = await reported(stage, money.change(PACKAGE, {**BROKEN, "tests/test_money.py": head}))
+    assert [failure.message for failure in report.failures] == ["skipped by the change"]
+
+
+async def test_a_conftest_that_leaves_tests_out_is_found_out(stage: Stage, money: GitRepository) -> None:
+    report = await reported(stage, money.change(PACKAGE, {"conftest.py": "collect_ignore = ['tests/test_money.py']\n"}))
+    assert report.outcome is TestOutcome.FAILED
+    assert {failure.message for failure in report.failures} == {"deleted by the change"}
+
+
+async def test_a_test_file_that_moves_takes_its_tests_along(stage: Stage, money: GitRepository) -> None:
+    moved = {"tests/test_money.py": None, "tests/unit/test_cash.py": PACKAGE["tests/test_money.py"]}
+    report = await reported(stage, money.change(PACKAGE, moved))
+    assert (report.outcome, report.failures, report.note) == (TestOutcome.PASSED, (), "")
+    hidden = {"tests/test_money.py": None, "tests/cash.py": PACKAGE["tests/test_money.py"]}
+    beside = {"tests/test_other.py": "def test_other(): pass\n"}
+    report = await reported(stage, money.change({**PACKAGE, **beside}, hidden))
+    assert [failure.message for failure in report.failures] == ["deleted by the change"] * 2
+
+
+async def test_a_file_of_tests_that_the_command_never_ran_may_go(stage: Stage, money: GitRepository) -> None:
+    apart = {"bench/test_speed.py": "def test_speed(): pass\n"}
+    report = await reported(stage, money.change({**PACKAGE, **apart}, {"bench/test_speed.py": None}))
+    assert (report.outcome, report.failures) == (TestOutcome.PASSED, ())
+
+
+async def test_a_shell_line_that_reports_its_tests_is_asked_for_them_as_well(
+    stage: Stage, money: GitRepository
+) -> None:
+    rules = {".sdlc.yml": "unit: cd . && python -m pytest -q\n"}
+    fewer = {"tests/test_money.py": "def test_two(): pass\n"}
+    report = await reported(stage, money.change({**PACKAGE, **rules}, fewer))
+    assert [failure.test for failure in report.failures] == ["tests/test_money.py::test_half"]
+
+
+async def test_a_command_that_fails_alike_without_the_change_is_a_question_to_a_person(
+    stage: Stage, money: GitRepository
+) -> None:
+    broken = {"conftest.py": "raise RuntimeError('too old')\n"}
+    report = await reported(stage, money.change({**PACKAGE, **broken}, FIXED))
+    assert report.outcome is TestOutcome.SETUP_FAILED
+    assert "fails in the same way on the base commit" in report.note
+    assert policy.tests_gate(report, waived=(), rounds_left=3).decision is GateDecision.ASK
 
 
 async def test_a_unittest_suite_is_run_by_unittest_with_its_own_ids(stage: Stage, money: GitRepository) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,7 +32,8 @@ def load_settings(file: Path | None, overrides: Mapping[str, Any]) -> Settings:
         raise ConfigurationError(_explained(error, read)) from error.__cause__
     if read is not None:
         _refuse_misspelt_keys(read)
-    return settings
+    folders = {"data_dir": settings.data_dir, "cache_dir": settings.cache_dir}
+    return settings.model_copy(update={name: path.expanduser().absolute() for name, path in folders.items()})
 
 
 def _refuse_misspelt_variables(environment: Mapping[str, str]) -> None:
@@ -96,8 +98,8 @@ def _explained(error: ConfigurationError, file: Path | None) -> str:
         return f"{place}: this is not YAML ({problem}); look at the indentation and at quotes there."
     if cause is None or isinstance(cause, ConfigurationError):
         return str(cause or error)
-    variable = next((name for name in _section_variables() if name in os.environ), None)
-    if variable is not None and type(cause).__name__ == "SettingsError":
+    if field := re.search(r'error parsing value for field "(\w+)"', str(cause)):  # a SettingsError
+        variable = f"{_PREFIX}{field[1].upper()}"
         return f"{variable} is not JSON; set one value at a time, such as {variable}__NAME=value. {_LIST.capitalize()}."
     if isinstance(cause, UnicodeDecodeError):
         return f"{file} is not UTF-8; save it as UTF-8."
@@ -162,10 +164,6 @@ def _siblings(location: Sequence[str]) -> Iterable[str]:
 
 def _is_model(value: Any) -> bool:
     return isinstance(value, type) and issubclass(value, BaseModel)
-
-
-def _section_variables() -> Iterator[str]:
-    yield from (f"{_PREFIX}{name.upper()}" for name in Settings.model_fields)
 
 
 def _close(word: str, known: Iterable[str]) -> str:

@@ -62,7 +62,10 @@ def reject(
     head: Head = "",
     as_json: AsJson = False,
 ) -> None:
-    """Reject the change for good; the pull request is closed, the branch stays."""
+    """Reject the change for good.
+
+    The pull request is closed, the branch stays.
+    """
     from sdlc.domain import DecisionKind
 
     _decide(DecisionKind.REJECT, key, by, comment, head, as_json)
@@ -75,7 +78,7 @@ def request_changes(
     head: Head = "",
     as_json: AsJson = False,
 ) -> None:
-    """Send the change back to the engine with a comment."""
+    """Send the change back with a comment."""
     from sdlc.domain import DecisionKind
 
     _decide(DecisionKind.REQUEST_CHANGES, key, by, comment, head, as_json)
@@ -91,7 +94,7 @@ def _signal(key: str, name: str, payload: Record, said: str, as_json: bool) -> N
 
 
 def pause(key: Key, by: By = "", as_json: AsJson = False) -> None:
-    """Halt before the next step, or between two turns of the engine."""
+    """Halt before the next step or turn of the engine."""
     from sdlc.run_payloads import Spoken
 
     _signal(key, "pause", Spoken(by=by or _me()), "pauses before the next step or turn.", as_json)
@@ -110,7 +113,7 @@ def instruct(
     by: By = "",
     as_json: AsJson = False,
 ) -> None:
-    """Say a word to the engine; it is taken up between two turns."""
+    """Say a word to the engine, between two turns."""
     from sdlc.domain import Instruction
 
     if not text.strip():
@@ -156,7 +159,10 @@ def waive(
     by: By = "",
     as_json: AsJson = False,
 ) -> None:
-    """Let what holds a run up stand, with a reason that the pull request shows."""
+    """Let what holds a run up stand, with a reason.
+
+    The pull request shows it.
+    """
     from sdlc.domain import AttentionKind
 
     _attend(AttentionKind.WAIVE, key, by, reason, "", finding or [], as_json)
@@ -165,14 +171,17 @@ def waive(
 def abort(
     key: Key, reason: Annotated[str, typer.Option("--reason", "-m")] = "", by: By = "", as_json: AsJson = False
 ) -> None:
-    """Stop a run for good: the claim is given back, a draft is closed, no work is deleted."""
+    """Stop a run for good.
+
+    The claim is given back, a draft is closed, no work is deleted.
+    """
     from sdlc.domain import AttentionKind
 
     _attend(AttentionKind.ABORT, key, by, reason, "", [], as_json)
 
 
 def cancel(key: Key, as_json: AsJson = False) -> None:
-    """Cancel a run by Temporal's own cancellation; it tidies up as `abort` does."""
+    """Cancel a run; it tidies up as `abort` does."""
 
     async def send() -> None:
         await (await connected_runs(CONTEXT.settings())).cancel(key)

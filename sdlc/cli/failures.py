@@ -5,11 +5,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from typer.exceptions import TyperException
 
@@ -25,8 +26,8 @@ def exit_code_of(command: Callable[[], Any]) -> int:
         return int(command() or 0)
     except (Interrupted, KeyboardInterrupt):
         return interrupts.EXIT_CODE
-    except BrokenPipeError:
-        return _reader_has_gone()
+    except BrokenPipeError:  # as in `sdlc list | head`: nothing is left to say, and nobody to say it to
+        return 1
     except TyperException as error:
         return _wrong_call(error)
     except UsageError as error:
@@ -35,6 +36,17 @@ def exit_code_of(command: Callable[[], Any]) -> int:
         return _told(error, 1)
     except Exception as error:
         return _our_fault(error)
+
+
+def leave(code: int) -> NoReturn:
+    """End the process without Python's own tidying up, which takes the workflows that a worker had in memory apart
+    and prints tracebacks of their generators, and which native threads of the SDK have been seen to crash."""
+    if "logging" in sys.modules:
+        sys.modules["logging"].shutdown()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(code)
 
 
 def _told(error: SdlcError, code: int) -> int:
@@ -54,22 +66,13 @@ def _wrong_call(error: TyperException) -> int:
     return error.exit_code
 
 
-def _reader_has_gone() -> int:
-    """As in `sdlc list | head`. Nothing is left to say, and Python shall not try to flush it at its end."""
-    sink = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(sink, sys.stdout.fileno())
-    return 1
-
-
 def _our_fault(error: Exception) -> int:
     """Also what the machine refuses (a full disk, a folder that may not be written to), with the place."""
     log = _logged(error)
     where = f"the traceback is in {log}" if log is not None else "SDLC_DEBUG=1 shows the traceback"
     words = " ".join(str(error).split())[:300]
     if isinstance(error, OSError) and error.filename is not None:
-        say(
-            f"sdlc: {error.filename}: {error.strerror}. Look at the place, its rights and the room on its disk; {where}."
-        )
+        say(f"sdlc: {error.filename}: {error.strerror}. Look at its rights and the room on the disk; {where}.")
     else:
         say(f"sdlc: a fault in sdlc itself ({type(error).__name__}{f': {words}' if words else ''}); {where}.")
     _show_if_wanted(error)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import getpass
-import signal
+import logging
 import sys
 import uuid
 from collections.abc import AsyncIterator, Callable
@@ -16,14 +16,17 @@ from temporalio.client import Client
 
 from sdlc.cli import summary
 from sdlc.cli.asking import ask_about_approval, ask_about_trouble
-from sdlc.cli.context import say
-from sdlc.cli.preflight import check_model, check_repository
+from sdlc.cli.calling import this_command
+from sdlc.cli.context import log_file, say
+from sdlc.cli.demo_model import model_of_a_demo
+from sdlc.cli.interrupts import Interrupted, Signals
+from sdlc.cli.preflight import check_model, prepare
 from sdlc.cli.reading import print_json
-from sdlc.cli.view import console, evidence_view
+from sdlc.cli.view import evidence_view, show
 from sdlc.cli.watching import until_it_goes_on, waits_for_people, watch
-from sdlc.config import Settings, default_data_dir
+from sdlc.config import Settings
 from sdlc.domain import ApprovalDecision, DecisionKind, RunRequest, RunState
-from sdlc.errors import TicketNotFound, UsageError
+from sdlc.errors import FinalError, ServiceUnavailable, UsageError
 from sdlc.progress import RunProgress
 from sdlc.runtime.client import configured_address, connect, ensure_search_attributes, task_queue
 from sdlc.runtime.dev_server import running_server
@@ -32,32 +35,6 @@ from sdlc.runtime.runs import Runs
 from sdlc.runtime.services import build_services
 from sdlc.runtime.telemetry import configure_logging
 from sdlc.runtime.worker import build_worker
-
-
-async def prepare(settings: Settings, ticket: Path | str, repo: str, *, base: str = "") -> RunRequest:
-    """Look at everything that a person can have got wrong before anything is claimed.
-
-    `ticket` is a Markdown file or a key of the tracker. Raises UsageError (also its kinds) or ServiceUnavailable.
-    """
-    from sdlc.integrations.local_tracker import LocalTracker
-
-    tracker = LocalTracker(settings.tickets_dir)
-    if isinstance(ticket, Path):
-        key = await tracker.import_ticket(ticket)
-    else:
-        try:
-            key = (await tracker.ticket(ticket)).key
-        except TicketNotFound as error:
-            raise UsageError(str(error)) from error
-    origin = await check_repository(repo, base, say)
-    await check_model(settings)
-    return RunRequest(
-        ticket_key=key,
-        repository=origin,
-        base_branch=base,
-        starter=settings.run.starter,
-        policy=settings.run_policy(),
-    )
 
 
 @dataclass(frozen=True)
@@ -86,9 +63,10 @@ async def run_ticket(
 
 async def resume(settings: Settings, key: str, *, auto_approve: bool, as_json: bool) -> int:
     """Go on with a run that was left; the exit code."""
-    await check_model(settings)
-    async with _session(settings, key) as session:
-        return await _drive(session, key, auto_approve=auto_approve, as_json=as_json)
+    async with model_of_a_demo(settings) as equipped:
+        await check_model(equipped)
+        async with _session(equipped, key) as session:
+            return await _drive(session, key, auto_approve=auto_approve, as_json=as_json)
 
 
 async def start_run(settings: Settings, client: Client, request: RunRequest, *, ui_url: str = "") -> bool:
@@ -101,61 +79,99 @@ async def start_run(settings: Settings, client: Client, request: RunRequest, *, 
 
 async def _drive(session: Session, key: str, *, auto_approve: bool, as_json: bool) -> int:
     """Watch a run, let people decide where they have to, and sum it up; the exit code."""
-    runs = session.runs
+    runs, command = session.runs, session.command
     interactive = sys.stdin.isatty() and sys.stderr.isatty()
     while True:
         progress = await watch(runs, key, until=waits_for_people)
         if progress.state.is_over:
             break
         if progress.state is RunState.AWAITING_APPROVAL:
-            console(stderr=True).print(evidence_view(progress))
+            _show_evidence(progress)
             if auto_approve:
-                await _approve(runs, progress)
+                await _approve(session, progress)
             elif interactive:
                 await ask_about_approval(runs, progress)
             else:
-                say(f"Decide with: sdlc approve {key} | sdlc request-changes {key} -m … | sdlc reject {key}")
-        elif interactive:
+                choices = (
+                    f"{command} approve {key}",
+                    f"{command} request-changes {key} -m …",
+                    f"{command} reject {key}",
+                )
+                say(f"Decide with: {' | '.join(choices)}")
+        elif interactive and not auto_approve:
             await ask_about_trouble(runs, progress)
         else:
-            say(f"Answer with: sdlc retry {key} [-m INSTRUCTION] | sdlc waive {key} -m REASON | sdlc abort {key}")
+            choices = (f"{command} retry {key}", f"{command} waive {key} -m REASON", f"{command} abort {key}")
+            say(f"Answer with: {' | '.join(choices)}")
             if auto_approve:
                 # Nobody is there who could answer: the run keeps everything, and this command ends.
-                say(f"The run is kept; `sdlc resume-run {key}` goes on with it.")
+                say(_is_kept(command, key))
                 break
-        await until_it_goes_on(runs, progress)
+        await until_it_goes_on(runs, progress, decided=auto_approve or interactive)
     return await _sum_up(session, progress, as_json=as_json)
 
 
-async def _approve(runs: Runs, progress: RunProgress) -> None:
-    head = progress.change.head_sha if progress.change else ""
+def _show_evidence(progress: RunProgress) -> None:
+    say("")
+    show(evidence_view(progress), stderr=True)
+    for line in summary.where_the_change_is(progress):
+        say(line)
+
+
+async def _approve(session: Session, progress: RunProgress) -> None:
+    key = progress.ticket_key
     decision = ApprovalDecision(
         kind=DecisionKind.APPROVE,
         by=getpass.getuser(),
-        head_sha=head,
+        head_sha=progress.change.head_sha if progress.change else "",
         comment="approved by --auto-approve",
         source="cli",
         decision_id=uuid.uuid4().hex,
     )
-    await runs.decide(progress.ticket_key, decision)
+    try:
+        await session.runs.decide(key, decision)
+    except UsageError as error:
+        # Not wrong use: the run's own rules keep this person from deciding, and asking again would not help.
+        raise ApprovalRefused(
+            f"--auto-approve was refused: {error} The run waits; another person can "
+            f"`{session.command} approve {key}` while `{session.command} dev` runs."
+        ) from error
+
+
+class ApprovalRefused(FinalError):
+    pass
 
 
 async def _sum_up(session: Session, progress: RunProgress, *, as_json: bool) -> int:
-    for line in summary.where_to_look(progress, session.ui_url, ui_stays=session.ui_stays, command=session.command):
+    for line in summary.where_to_look(
+        progress,
+        ui_url=session.ui_url,
+        namespace=session.client.namespace,
+        ui_stays=session.ui_stays,
+        command=session.command,
+    ):
         say(line)
     if as_json:
         print_json(summary.as_json(progress, await session.runs.history_size(progress.ticket_key)))
     return 0 if progress.state is RunState.CLOSED else 1
 
 
+def _log_to_file(settings: Settings) -> None:
+    configure_logging(settings, file=log_file(settings))
+    # A workflow that leaves a worker's memory is taken apart by Python, which prints what its generators say to that.
+    log = logging.getLogger("sdlc.cli")
+    sys.unraisablehook = lambda what: log.debug("left over: %s", what.object, exc_info=what.exc_value)
+
+
 async def serve(settings: Settings, say: Callable[[str], None]) -> None:
     """Server and worker until a signal comes."""
-    configure_logging(settings, file=log_file(settings))
-    async with embedded(settings, say=say) as house:
+    _log_to_file(settings)
+    command = this_command(settings)
+    async with model_of_a_demo(settings) as equipped, embedded(equipped, say=say) as house:
         where = house.server.address if house.server else configured_address(settings)
         say(f"Temporal {where}" + (f", UI {house.ui_url}" if house.ui_url else ""))
         say(f"The worker is ready, its log is {log_file(settings)}.")
-        say("`sdlc start KEY --repo PATH` in another terminal starts a run. Ctrl-C stops; runs are kept.")
+        say(f"`{command} start KEY --repo PATH` in another terminal starts a run. Ctrl-C stops; runs are kept.")
         await _signalled()
 
 
@@ -169,27 +185,36 @@ async def work(settings: Settings, say: Callable[[str], None]) -> None:
 
 
 async def _signalled() -> None:
+    """Here a signal is the usual end, and no failure."""
     stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop.set)
+    Signals(stop.set)
     await stop.wait()
-
-
-def log_file(settings: Settings) -> Path:
-    return settings.data_dir / "sdlc.log"
+    say("Stopping; what is in hand is finished or given back, runs are kept.")
 
 
 @asynccontextmanager
 async def _session(settings: Settings, key: str) -> AsyncIterator[Session]:
-    """Embedded server and worker, and a word about how to go on when a person leaves."""
-    configure_logging(settings, file=log_file(settings))
-    command = "sdlc" if settings.data_dir == default_data_dir() else f"sdlc --data-dir {settings.data_dir}"
+    """Embedded server and worker, and a word about how to go on when a person leaves or the world fails."""
+    _log_to_file(settings)
+    command = this_command(settings)
     ui_stays = bool(configured_address(settings)) or running_server(settings) is not None
+    entered = False
     try:
         async with embedded(settings, say=say) as house:
             runs = Runs(house.client, task_queue=task_queue(settings))
-            yield Session(runs, house.client, house.ui_url, ui_stays, command)
-    except (KeyboardInterrupt, asyncio.CancelledError):
-        say(f"\nThe run is kept; `{command} resume-run {key}` or the next `{command} dev` goes on with it.")
+            entered = True
+            try:
+                yield Session(runs, house.client, house.ui_url, ui_stays, command)
+            except (Interrupted, asyncio.CancelledError):
+                say("\nStopping; the worker finishes or gives back what it has in hand (30 s at most) …")
+                raise
+    except (Interrupted, asyncio.CancelledError):
+        if entered:
+            say(_is_kept(command, key))
         raise
+    except ServiceUnavailable as error:
+        raise ServiceUnavailable(f"{error} {_is_kept(command, key)}" if entered else str(error)) from error
+
+
+def _is_kept(command: str, key: str) -> str:
+    return f"The run is kept; `{command} resume-run {key}` or the next `{command} dev` goes on with it."

@@ -14,7 +14,7 @@ import typer
 
 from sdlc.cli import deciding, reading, running
 from sdlc.cli.context import CONTEXT
-from sdlc.cli.failures import exit_code_of
+from sdlc.cli.failures import exit_code_of, leave
 
 app = typer.Typer(
     name="sdlc",
@@ -46,12 +46,17 @@ def options(
     version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Say which.")] = False,
 ) -> None:
     CONTEXT.config = config
-    CONTEXT.data_dir = data_dir.expanduser() if data_dir is not None else None
+    CONTEXT.data_dir = data_dir
 
 
-def main(arguments: Sequence[str] | None = None) -> NoReturn:
-    """Entry point: whatever goes wrong becomes one line and an exit code."""
-    sys.exit(exit_code_of(lambda: app(arguments, prog_name="sdlc", standalone_mode=False)))
+def outcome(arguments: Sequence[str]) -> int:
+    """Do what the arguments say; whatever goes wrong becomes one line and an exit code, which is returned."""
+    return exit_code_of(lambda: app(list(arguments), prog_name="sdlc", standalone_mode=False))
+
+
+def main() -> NoReturn:
+    """Entry point."""
+    leave(outcome(sys.argv[1:]))
 
 
 if __name__ == "__main__":

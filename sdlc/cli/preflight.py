@@ -3,27 +3,67 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import httpx
 
+from sdlc.cli.context import say
 from sdlc.config import Settings
-from sdlc.errors import ConfigurationError, ModelRefused, RepositoryInvalid, ServiceUnavailable
+from sdlc.domain import RunRequest
+from sdlc.errors import (
+    ConfigurationError,
+    ModelRefused,
+    RepositoryInvalid,
+    ServiceUnavailable,
+    TicketNotFound,
+    UsageError,
+)
 from sdlc.integrations.git import inspect_origin
+from sdlc.runtime.redaction import Redactor
 
 _OPENAI = "https://api.openai.com/v1"
+
+
+async def prepare(settings: Settings, ticket: Path | str, repo: str, *, base: str = "") -> RunRequest:
+    """Look at everything that a person can have got wrong before anything is claimed.
+
+    `ticket` is a Markdown file or a key of the tracker. Raises UsageError (also its kinds) or ServiceUnavailable.
+    """
+    from sdlc.integrations.local_tracker import LocalTracker
+
+    tracker = LocalTracker(settings.tickets_dir)
+    if isinstance(ticket, Path):
+        key = await tracker.import_ticket(ticket)
+    else:
+        try:
+            key = (await tracker.ticket(ticket)).key
+        except TicketNotFound as error:
+            raise UsageError(str(error)) from error
+    origin = await check_repository(repo, base, say)
+    await check_model(settings)
+    return RunRequest(
+        ticket_key=key,
+        repository=origin,
+        base_branch=base,
+        starter=settings.run.starter,
+        policy=settings.run_policy(),
+    )
 
 
 async def check_repository(repo: str, base: str, say: Callable[[str], None]) -> str:
     """The origin in full, after a look at it; RepositoryInvalid. Says what the run will leave out."""
     facts = await inspect_origin(repo)
+    if not base and not facts.default_branch:
+        raise RepositoryInvalid(f"{repo} has no default branch to start from; name one with --base.")
+    if base and base not in facts.branches:
+        known = ", ".join(sorted(facts.branches)[:10])
+        raise RepositoryInvalid(f"{repo} has no branch {base}; --base takes one of {known}.")
     if facts.dirty:
         say(f"{facts.origin} has changes that are not committed; the run starts from the last commit without them.")
     if facts.has_submodules:
         say(f"{facts.origin} has submodules; they are left empty (forge.submodules in the configuration).")
     if facts.uses_lfs:
         say(f"{facts.origin} uses Git LFS; its large files stay pointers in the run.")
-    if not base and not facts.default_branch:
-        raise RepositoryInvalid(f"{repo} has no default branch to start from; name one with --base.")
     return facts.origin
 
 
@@ -36,19 +76,27 @@ async def check_model(settings: Settings) -> None:
             "or try `sdlc demo`, which brings a scripted one."
         )
     url = (llm.base_url or _OPENAI).rstrip("/")
+    shown = Redactor.of(settings)(url)
+    if not llm.api_key and not llm.base_url:
+        raise ConfigurationError(
+            "OPENAI_API_KEY is not set, and OpenAI takes no request without it; "
+            "set OPENAI_BASE_URL for an endpoint of your own."
+        )
     headers = {"Authorization": f"Bearer {llm.api_key.get_secret_value()}"} if llm.api_key else {}
     try:
         async with httpx.AsyncClient(timeout=10) as client:
             answer = await client.get(f"{url}/models", headers=headers)
-    except httpx.InvalidURL as error:
-        raise ConfigurationError(f"OPENAI_BASE_URL is not a URL: {url}") from error
-    except httpx.UnsupportedProtocol as error:
-        raise ConfigurationError(f"OPENAI_BASE_URL is not an http or https URL: {url}") from error
+    except (httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
+        raise ConfigurationError(f"OPENAI_BASE_URL is not an http or https URL: {shown}") from error
+    except UnicodeEncodeError as error:
+        raise ConfigurationError("OPENAI_API_KEY has characters that a key can't have; copy it again.") from error
     except httpx.HTTPError as error:
         raise ServiceUnavailable(
-            f"The model endpoint {url} does not answer ({type(error).__name__}); "
+            f"The model endpoint {shown} does not answer ({type(error).__name__}); "
             "is it running, is OPENAI_BASE_URL right?"
         ) from error
     if answer.status_code in (401, 403):
-        raise ModelRefused(f"The model endpoint {url} refuses the key ({answer.status_code}); look at OPENAI_API_KEY.")
+        raise ModelRefused(
+            f"The model endpoint {shown} refuses the key ({answer.status_code}); look at OPENAI_API_KEY."
+        )
     # Other answers, 404 above all: many endpoints list no models and serve them all the same.

@@ -37,23 +37,27 @@ def status(
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Keep looking until the run is over.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Show where a run stands: all seventeen steps, what it waits for, what it cost."""
+    """Show where a run stands, step by step.
+
+    And what it waits for, what is being tried again, and what it cost.
+    """
 
     async def look() -> None:
-        from sdlc.cli.view import console, progress_view
-
         runs = await connected_runs(CONTEXT.settings())
-        if follow and not as_json:
+        if follow:
             from sdlc.cli.watching import watch
 
             await watch(runs, key)
-            return
-        progress = await runs.progress(key)
+            if not as_json:
+                return
+        seen = await runs.look(key)
         if as_json:
-            print_json(progress)
+            again = [dict(vars(trouble)) for trouble in seen.troubles]
+            print_json({**seen.progress.model_dump(mode="json"), "trying_again": again})
         else:
-            troubles = [] if progress.state.is_over else await runs.troubles(key)
-            console().print(progress_view(progress, troubles))
+            from sdlc.cli.view import progress_view, show
+
+            show(progress_view(seen.progress, seen.troubles))
 
     wait_for(look())
 
@@ -65,14 +69,16 @@ def list_runs(
     """List runs, the newest first."""
 
     async def look() -> None:
-        from sdlc.cli.view import console, runs_table
+        from sdlc.cli.view import runs_table, show
 
         runs = await connected_runs(CONTEXT.settings())
         rows = await runs.list(include_closed=not open_only)
         if as_json:
             print_json([vars(row) for row in rows])
         elif rows:
-            console().print(runs_table(rows))
+            show(runs_table(rows))
+        elif open_only:
+            typer.echo("No run is under way; `sdlc list` shows those that are over.")
         else:
             typer.echo("There are no runs yet; `sdlc run --ticket FILE --repo PATH` starts one.")
 
@@ -83,13 +89,13 @@ def findings(key: Key, as_json: AsJson = False) -> None:
     """Show the open findings of a run, the worst first."""
 
     async def look() -> None:
-        from sdlc.cli.view import console, findings_table
+        from sdlc.cli.view import findings_table, show
 
         found = await (await connected_runs(CONTEXT.settings())).findings(key)
         if as_json:
             print_json(found)
         elif found:
-            console().print(findings_table(found))
+            show(findings_table(found))
         else:
             typer.echo("No open findings.")
 
@@ -97,27 +103,39 @@ def findings(key: Key, as_json: AsJson = False) -> None:
 
 
 def audit(key: Key, as_json: AsJson = False) -> None:
-    """Show who decided what, when and about which head; refused decisions too."""
+    """Show who decided what, and when.
+
+    Refused signals too.
+    """
 
     async def look() -> None:
-        from sdlc.cli.view import audit_table, console
+        from sdlc.cli.view import audit_table, show
 
         entries = await (await connected_runs(CONTEXT.settings())).audit(key)
         if as_json:
             print_json(entries)
         else:
-            console().print(audit_table(entries))
+            show(audit_table(entries))
 
     wait_for(look())
 
 
-def config(as_json: AsJson = False) -> None:
-    """Show the configuration that is in force, secrets hidden."""
-    settings = CONTEXT.settings()
-    if as_json:
-        print_json(settings)
-        return
-    import yaml
+def config(
+    what: Annotated[str, typer.Argument(hidden=True, help="`show`, which can be left out.")] = "show",
+    as_json: AsJson = False,
+) -> None:
+    """Show the configuration in force, secrets hidden."""
+    if what != "show":
+        raise typer.BadParameter(f"there is no `config {what}`", param_hint="what")
     from pydantic_core import to_jsonable_python
 
-    typer.echo(yaml.safe_dump(to_jsonable_python(settings), sort_keys=False, allow_unicode=True), nl=False)
+    from sdlc.runtime.redaction import Redactor
+
+    settings = CONTEXT.settings()
+    values = Redactor.of(settings).deep(to_jsonable_python(settings))
+    if as_json:
+        print_json(values)
+        return
+    import yaml
+
+    typer.echo(yaml.safe_dump(values, sort_keys=False, allow_unicode=True), nl=False)

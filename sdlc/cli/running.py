@@ -26,7 +26,10 @@ def register(app: typer.Typer) -> None:
 
 
 def demo(auto_approve: AutoApprove = False, as_json: AsJson = False) -> None:
-    """Run the bundled ticket on the bundled repository, with everything embedded."""
+    """Do a bundled ticket for real, all embedded.
+
+    Only the model's words are canned, unless SDLC_MODEL names a model.
+    """
     from sdlc.cli.demonstration import demonstrate
 
     raise typer.Exit(wait_for(demonstrate(CONTEXT, auto_approve=auto_approve, as_json=as_json)))
@@ -39,7 +42,10 @@ def run(
     auto_approve: AutoApprove = False,
     as_json: AsJson = False,
 ) -> None:
-    """Do one run to its end in the foreground: embedded server, tracker and forge, your repository and model."""
+    """Do one run to its end, with your repository and model.
+
+    Server, tracker and forge are embedded; Ctrl-C leaves a run that `sdlc resume-run` goes on with.
+    """
     from sdlc.cli.foreground import run_ticket
 
     settings = CONTEXT.settings()
@@ -49,7 +55,7 @@ def run(
 
 
 def resume_run(key: Key, auto_approve: AutoApprove = False, as_json: AsJson = False) -> None:
-    """Go on with a run that was left, in the foreground."""
+    """Go on with a run that was left."""
     from sdlc.cli.foreground import resume
 
     raise typer.Exit(wait_for(resume(CONTEXT.settings(), key, auto_approve=auto_approve, as_json=as_json)))
@@ -61,10 +67,14 @@ def start(
     base: Base = "",
     as_json: AsJson = False,
 ) -> None:
-    """Start a run and return; a second start for the same ticket joins the first."""
+    """Start a run and return.
+
+    A second start for the same ticket joins the first.
+    """
 
     async def send() -> None:
-        from sdlc.cli.foreground import prepare, start_run
+        from sdlc.cli.foreground import start_run
+        from sdlc.cli.preflight import prepare
         from sdlc.runtime.client import connect
         from sdlc.runtime.dev_server import running_server
         from sdlc.runtime.runs import workflow_id
@@ -85,14 +95,20 @@ def start(
 
 
 def dev() -> None:
-    """Keep server and worker up in one process until Ctrl-C; runs that were left go on."""
+    """Keep server and worker up until Ctrl-C.
+
+    Runs that were left go on.
+    """
     from sdlc.cli.foreground import serve
 
     wait_for(serve(CONTEXT.settings(), say))
 
 
 def worker() -> None:
-    """Run a worker for the server that the environment or the configuration names."""
+    """Run a worker for a server that you name.
+
+    By TEMPORAL_ADDRESS, a profile of temporal.toml, or `temporal.address` in the configuration.
+    """
     from sdlc.cli.foreground import work
 
     wait_for(work(CONTEXT.settings(), say))

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import Any
+from urllib.parse import quote
 
+from sdlc.cli.view import LABEL, plain
 from sdlc.domain import Proof, Severity, TestOutcome, TestReport
 from sdlc.progress import RunProgress
 from sdlc.runtime.runs import HistorySize
+
+_LOCAL = "/pull.md"
+"""How the address of a pull request in the local forge ends; its other files lie beside it."""
+
+_GREEN = (TestOutcome.PASSED, TestOutcome.NOT_DECLARED)
 
 
 def as_json(progress: RunProgress, history: HistorySize) -> dict[str, Any]:
@@ -60,24 +66,47 @@ def _tests(reports: tuple[TestReport, ...]) -> dict[str, Any]:
     }
 
 
-def where_to_look(progress: RunProgress, ui_url: str, *, ui_stays: bool, command: str = "sdlc") -> list[str]:
-    """Where the pull request, the diff, the findings and the Temporal UI page are, a line each.
-
-    `command` is how this installation is called for the same data folder.
-    """
-    lines = []
+def where_the_change_is(progress: RunProgress) -> list[str]:
+    """Pull request, diff and branch, a line each."""
     pull_request = progress.pull_request
-    if pull_request:
-        lines.append(f"Pull request   {pull_request.url}")
-        if pull_request.url.endswith("/pull.md"):
-            lines.append(f"Diff           {pull_request.url.removesuffix('pull.md')}changes.diff")
-        lines.append(f"Branch         {pull_request.branch} at {pull_request.head_sha[:10]}")
-    open_findings = sum(Counter(progress.findings).values())
-    lines.append(f"Findings       {open_findings} open: {command} findings {progress.ticket_key}")
-    red = [report.kind.value for report in progress.tests if report.outcome is not TestOutcome.PASSED]
+    if pull_request is None:
+        return []
+    lines = [_line("Pull request", f"{pull_request.url} ({pull_request.state.value})")]
+    if pull_request.url.endswith(_LOCAL):
+        lines.append(_line("Diff", pull_request.url.removesuffix(_LOCAL) + "/changes.diff"))
+    return [*lines, _line("Branch", f"{pull_request.branch} at {pull_request.head_sha[:10]}")]
+
+
+def where_to_look(
+    progress: RunProgress, *, ui_url: str, namespace: str, ui_stays: bool, command: str = "sdlc"
+) -> list[str]:
+    """How it ended, and where the pull request, the diff, the findings and the Temporal UI page are, a line each.
+
+    `command` is how this installation is called for the same data folder; `ui_stays`: the server outlives it.
+    """
+    key = progress.ticket_key
+    lines = [_line(key, f"{progress.state.value.replace('_', ' ')}: {progress.ticket_title}")]
+    lines += [_line("Note", warning) for warning in progress.warnings]
+    lines += where_the_change_is(progress)
+    lines.append(_line("Findings", _findings(progress, command, ui_stays=ui_stays)))
+    red = [report.kind.value for report in progress.tests if report.outcome not in _GREEN]
     if red:
-        lines.append(f"Not shown      {', '.join(red)}: see the pull request for why")
+        lines.append(_line("Not shown", f"{', '.join(red)}: see the pull request for why"))
+    meanwhile = "" if ui_stays else f" (while `{command} dev` runs)"
     if ui_url:
-        page = f"{ui_url}/namespaces/default/workflows/{progress.workflow_id}"
-        lines.append(f"Temporal UI    {page}" + ("" if ui_stays else f" (while `{command} dev` runs)"))
+        page = f"{ui_url}/namespaces/{quote(namespace, safe='')}/workflows/{quote(progress.workflow_id, safe='')}"
+        lines.append(_line("Temporal UI", page + meanwhile))
     return lines
+
+
+def _findings(progress: RunProgress, command: str, *, ui_stays: bool) -> str:
+    counts = ", ".join(f"{count} {severity}" for severity, count in progress.findings.items() if count)
+    if not counts:
+        return "none open"
+    if progress.pull_request and progress.pull_request.url.endswith(_LOCAL):
+        return f"{counts} open: {progress.pull_request.url.removesuffix(_LOCAL)}/findings.md"
+    return f"{counts} open: {command} findings {progress.ticket_key}" + ("" if ui_stays else " (while a worker runs)")
+
+
+def _line(name: str, text: str) -> str:
+    return f"{name:<{LABEL}}  {plain(text)}"

@@ -33,6 +33,12 @@ _STATE_STYLE = {
 _PLAIN_WIDTH = 4_000
 """Columns where there is no terminal: a path that is broken in two is of no use in a log."""
 
+LABEL = len("Integration tests")
+"""Columns of what stands before a line about a run."""
+
+_SUMMARY = 400
+"""Characters; the pull request has all of it."""
+
 _PROOFS = 6
 """Tests that are named as proof; the pull request names all."""
 
@@ -52,30 +58,23 @@ def plain(text: str) -> str:
     return " ".join("".join(char if char.isprintable() else " " for char in text).split())
 
 
-def progress_view(progress: RunProgress, troubles: Iterable[Trouble] = ()) -> RenderableType:
-    """The seventeen steps, what the run waits for, what is being tried again."""
+def progress_view(
+    progress: RunProgress, troubles: Iterable[Trouble] = (), *, now: datetime | None = None
+) -> RenderableType:
+    """The seventeen steps, what the run waits for, what is being tried again.
+
+    With `now`, a step that is at work shows for how long.
+    """
     head = Text.assemble(
         (progress.ticket_key, "bold"),
         "  ",
-        plain(progress.ticket_title),
-        "  ",
         (_words(progress.state), _STATE_STYLE.get(progress.state, "cyan")),
+        "  ",
+        plain(progress.ticket_title),
         overflow="ellipsis",
         no_wrap=True,
     )
-    table = Table(box=None, padding=(0, 1), show_header=False)
-    table.add_column(justify="right", style="dim")
-    table.add_column()
-    table.add_column(no_wrap=True)
-    table.add_column(justify="right", style="dim", no_wrap=True)
-    table.add_column(overflow="ellipsis", no_wrap=True, ratio=1)
-    for step in progress.steps:
-        sign, style = _SIGNS[step.state]
-        again = f" ×{step.attempts}" if step.attempts > 1 else ""  # ×2: it was entered twice
-        table.add_row(
-            str(step.number), Text(sign, style), Text(step.title + again), _seconds(step), Text(plain(step.result))
-        )
-    parts: list[RenderableType] = [head, table, Text(usage_line(progress.usage), "dim")]
+    parts: list[RenderableType] = [head, _steps(progress, now), Text(usage_line(progress.usage), "dim")]
     if progress.waits_for:
         parts.append(Text(f"Waits for {plain(progress.waits_for)}", "yellow"))
     parts += [Text(f"Trying again: {trouble_line(trouble)}", "yellow") for trouble in troubles]
@@ -83,17 +82,44 @@ def progress_view(progress: RunProgress, troubles: Iterable[Trouble] = ()) -> Re
     return Group(*parts)
 
 
-def _seconds(step: StepProgress) -> str:
-    return f"{step.seconds:.1f} s" if step.ended else ""
+def _steps(progress: RunProgress, now: datetime | None) -> Table:
+    # A step that was entered twice says ×2. Only the results give way where a terminal is narrow.
+    titles = [f"{step.title} ×{step.attempts}" if step.attempts > 1 else step.title for step in progress.steps]
+    table = Table.grid(padding=(0, 1, 0, 0))
+    table.add_column(width=2, justify="right", style="dim")
+    table.add_column(width=1)
+    table.add_column(width=max(map(len, titles), default=1), no_wrap=True)
+    table.add_column(width=7, justify="right", style="dim", no_wrap=True)
+    table.add_column()  # the one that may be wrapped is the one that gives way; its texts are cut instead
+    for step, title in zip(progress.steps, titles, strict=True):
+        sign, style = _SIGNS[step.state]
+        table.add_row(str(step.number), Text(sign, style), title, _seconds(step, now), _result(step))
+    return table
+
+
+def _result(step: StepProgress) -> Text:
+    style = "dim" if step.state is StepState.SKIPPED else ""
+    return Text(plain(step.result), style, no_wrap=True, overflow="ellipsis")
+
+
+def _seconds(step: StepProgress, now: datetime | None) -> str:
+    if step.ended:
+        return f"{step.seconds:.1f} s"
+    if step.state is StepState.RUNNING and step.started and now:
+        return f"{step.seconds + max(0.0, (now - step.started).total_seconds()):.0f} s"
+    return ""
 
 
 def step_line(step: StepProgress) -> str:
     """One plain line for where there is no terminal."""
     seconds = f" ({step.seconds:.1f} s)" if step.ended else ""
-    result = plain(step.result)
-    if len(result) > _RESULT:
-        result = result[: _RESULT - 1].rstrip() + "…"
+    result = _cut(step.result, _RESULT)
     return f"{step.number:>2} {step.title}: {step.state.value}{f': {result}' if result else ''}{seconds}"
+
+
+def _cut(text: str, length: int) -> str:
+    text = plain(text)
+    return text if len(text) <= length else text[:length].rpartition(" ")[0].rstrip(" .,;:") + " …"
 
 
 def trouble_line(trouble: Trouble) -> str:
@@ -114,7 +140,7 @@ def counted(number: int, noun: str) -> str:
 def evidence_view(progress: RunProgress) -> RenderableType:
     """What a person needs before a decision: what was done, why it can be trusted, what is open."""
     grid = Table.grid(padding=(0, 2))
-    grid.add_column(style="bold", no_wrap=True)
+    grid.add_column(style="bold", no_wrap=True, min_width=LABEL)
     grid.add_column(overflow="fold")
     if progress.pull_request:
         grid.add_row("Pull request", Text(plain(progress.pull_request.title)))
@@ -123,7 +149,7 @@ def evidence_view(progress: RunProgress) -> RenderableType:
         size = f"{counted(change.files_changed, 'file')}, +{change.insertions} -{change.deletions}"
         grid.add_row("Change", Text(f"{size}, {change.base_sha[:10]} → {change.head_sha[:10]}"))
     if progress.plan and progress.plan.summary:
-        grid.add_row("Summary", Text(plain(progress.plan.summary)))
+        grid.add_row("Summary", Text(_cut(progress.plan.summary, _SUMMARY)))
     for report in progress.tests:
         grid.add_row(f"{report.kind.value.capitalize()} tests".replace("Static tests", "Static checks"), _tests(report))
         if report.proof:
@@ -141,15 +167,15 @@ def _tests(report: TestReport) -> Text:
     counts = [f"{report.passed} passed"] if report.passed else []
     counts += [f"{failed} failed"] if failed else []
     counts += [f"{on_base} that fail on the base too"] if on_base else []
-    said = [] if report.outcome is TestOutcome.PASSED and counts else [_words(report.outcome)]
+    good = report.outcome in (TestOutcome.PASSED, TestOutcome.NOT_DECLARED)
+    said = [] if good and (counts or report.note) else [_words(report.outcome)]
     said += [", ".join(counts)] if counts else []
     said += [plain(report.note)] if report.note else []
-    good = report.outcome in (TestOutcome.PASSED, TestOutcome.NOT_DECLARED)
     return Text(": ".join(said), "" if good else "red")
 
 
 def _proof(proof: Proof) -> Text:
-    covered = f"; {proof.coverage.percent:g} % of the changed lines are covered" if proof.coverage else ""
+    covered = f"; {proof.coverage.percent:g} % of the changed lines covered" if proof.coverage else ""
     # Cases of one test stand together: `a_test (3 cases)`.
     names = Counter(re.sub(r"\[.*\]$", "", plain(test).rpartition("::")[2]) for test in proof.shown)
     shown = [f"  {name}{f' ({count} cases)' if count > 1 else ''}" for name, count in list(names.items())[:_PROOFS]]

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 from collections.abc import Callable
+from datetime import UTC, datetime
 
 from rich.live import Live
 from rich.text import Text
@@ -43,7 +45,7 @@ async def watch(runs: Runs, key: str, *, until: Until = is_over, live: bool | No
 
     Raises RunNotFound. A server or worker that does not answer is waited for, and said.
     """
-    at_terminal = sys.stderr.isatty() if live is None else live
+    at_terminal = (sys.stderr.isatty() and os.environ.get("TERM") != "dumb") if live is None else live
     return await (_watch_live(runs, key, until) if at_terminal else _watch_lines(runs, key, until))
 
 
@@ -62,14 +64,15 @@ async def until_it_goes_on(runs: Runs, waiting: RunProgress, *, decided: bool = 
 
 
 async def _watch_live(runs: Runs, key: str, until: Until) -> RunProgress:
-    # Refreshed by us alone: what did not change is not drawn again, and so does not flicker.
+    # Drawn when something has changed, and once a second for the times.
     with Live(Text("Waiting for the run …", "dim"), console=console(stderr=True), auto_refresh=False) as screen:
-        shown: Look | None | str = ""
+        drawn: tuple[object, ...] = ()
         while True:
             look = await _look(runs, key)
-            if look != shown:
-                shown = look
-                view = Text(_NO_ANSWER, "yellow") if look is None else progress_view(look.progress, look.troubles)
+            now = datetime.now(UTC)
+            if drawn != (look, now.replace(microsecond=0)):
+                drawn = (look, now.replace(microsecond=0))
+                view = progress_view(look.progress, look.troubles, now=now) if look else Text(_NO_ANSWER, "yellow")
                 screen.update(view, refresh=True)
             if look is not None and until(look.progress):
                 return look.progress

@@ -25,8 +25,7 @@ from sdlc.engines.batch import Batch
 from sdlc.engines.batons import finished_change
 from sdlc.engines.conversation import Message
 from sdlc.engines.tools import TOOLS
-from sdlc.errors import NON_RETRYABLE, ModelAnswerInvalid, ModelRefused
-from sdlc.integrations.heartbeat import heartbeats
+from sdlc.errors import NON_RETRYABLE, ContextTooLong, ModelAnswerInvalid
 
 if TYPE_CHECKING:
     from sdlc.integrations.llm import Answer
@@ -200,12 +199,11 @@ class AgentNodes:
     async def model(self, state: AgentState) -> dict[str, Any]:
         """One model call. An answer without a tool call, or one that was cut, is followed by a reminder."""
         turn = state["turn"] + 1
-        async with heartbeats(f"turn {turn}"):
-            try:
-                answer = await self._ask(state)
-            except ModelAnswerInvalid as invalid:
-                reminder = conversation.unusable_message(str(invalid))
-                return _unusable(state, Usage(model_calls=1, usd=None), {}, reminder)
+        try:
+            answer = await self._ask(state)
+        except ModelAnswerInvalid as invalid:
+            reminder = conversation.unusable_message(str(invalid))
+            return _unusable(state, Usage(model_calls=1, usd=None), {}, reminder)
         message = conversation.answer_as_sent(answer.message, turn)
         if answer.finish_reason == "length":
             return _unusable(state, answer.usage, message, conversation.cut_message())
@@ -226,9 +224,8 @@ class AgentNodes:
         for limit in larger:
             try:
                 return await self._chat(state, limit)
-            except ModelRefused as refused:
-                if "longer than" not in str(refused):
-                    raise
+            except ContextTooLong:
+                continue
         return await self._chat(state, smallest)
 
     async def _chat(self, state: AgentState, limit: int) -> Answer:
@@ -243,8 +240,7 @@ class AgentNodes:
         request = AgentRequest.model_validate(state["request"])
         calls = conversation.calls_of(state["pending"] or {})
         batch = Batch(self._services, request, turn=state["turn"], head_sha=state["head_sha"], refused=state["refused"])
-        async with heartbeats(f"turn {state['turn']}"):
-            await batch.carry_out(calls)
+        await batch.carry_out(calls)
         return batch.update(calls, state["marks"])
 
     async def finish(self, state: FinishState) -> dict[str, Any]:
@@ -253,10 +249,9 @@ class AgentNodes:
         Raises GuardRailViolation when the change holds what it may not; the turns' commits are kept.
         """
         request = AgentRequest.model_validate(state["request"])
-        async with heartbeats("finish"):
-            change = await finished_change(
-                self._services.workspaces, request, state["head_sha"], state["summary"], state["ended"]
-            )
+        change = await finished_change(
+            self._services.workspaces, request, state["head_sha"], state["summary"], state["ended"]
+        )
         ended = state["ended"]
         if change.head_sha == request.change.head_sha and ended == "submitted":
             ended = "no_change"

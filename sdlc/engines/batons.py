@@ -6,8 +6,9 @@ name, so that a try that was given up can't move what a later one published.
 
 from __future__ import annotations
 
+import asyncio
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,13 +16,23 @@ from typing import TYPE_CHECKING
 from sdlc.activities import AgentRequest
 from sdlc.domain import ChangeSet, RunIdentity
 from sdlc.engines.commit_message import commit_message
-from sdlc.engines.guard_rails import Violations, protected_paths, secrets_added, size_problem, violations
+from sdlc.engines.guard_rails import (
+    MAX_FILES,
+    MAX_LINES,
+    Secret,
+    Violations,
+    protected_paths,
+    secrets_added,
+    secrets_in_binary,
+    size_problem,
+)
 from sdlc.errors import GuardRailViolation
 from sdlc.integrations.git.paths import path_bytes
 from sdlc.integrations.git.runner import BOT
 
 if TYPE_CHECKING:
     from sdlc.integrations.git.diff import ChangedFile
+    from sdlc.integrations.git.objects import GitObjects
     from sdlc.integrations.git.runner import Git
     from sdlc.integrations.workspace import Workspace, Workspaces
 
@@ -91,10 +102,14 @@ async def finished_change(
     files = await objects.changed_files(start, head) if head != start else []
     if not files:
         return change
-    found = violations(files, await objects.diff(start, head, context=0))
-    size = size_problem(await objects.changed_files(change.base_sha, head))
-    if found or size:
-        found = found.model_copy(update={"size": size or found.size})
+    size = size_problem(await objects.changed_files(change.base_sha, head)) or size_problem(files)
+    found = Violations(
+        protected=protected_paths(files),
+        # What is refused anyway need not be read: it may be far larger than what is reviewed.
+        secrets=() if size else tuple(await _secrets_added(objects, start, head, files)),
+        size=size,
+    )
+    if found:
         raise GuardRailViolation(
             f"The change for {request.run.ticket_key} was stopped. {found} "
             f"The work is kept in {work_ref(request.run, head)}; retry with an instruction that leaves this out, "
@@ -109,16 +124,44 @@ async def finished_change(
 
 async def _secrets(workspace: Workspace, parent: str, made: str, files: Sequence[ChangedFile]) -> dict[str, str]:
     """Path → where something in it that was added looks like a secret."""
-    readable = [file.path for file in files if not file.binary]
-    if not readable:
-        return {}
+    names = {file.path for file in files}
     found: dict[str, str] = {}
-    for secret in secrets_added(await workspace.diff(parent, made, context=0)):
+    for secret in await _secrets_added(workspace.objects, parent, made, files):
         # A name with unusual characters is written in more than one way: all of those are suspects then.
-        for path in [secret.path] if secret.path in readable else [name for name in readable if name.startswith('"')]:
+        for path in [secret.path] if secret.path in names else [n for n in names if n.startswith('"')] or names:
             found.setdefault(path, str(secret))
     # A file that was moved and is left out must not be lost at its old place.
     return {**found, **{file.old_path: found[file.path] for file in files if file.old_path and file.path in found}}
+
+
+async def _secrets_added(objects: GitObjects, base: str, head: str, files: Sequence[ChangedFile]) -> list[Secret]:
+    """Where something that was added looks like a secret, also in files of which a diff shows nothing."""
+    found: list[Secret] = []
+    portions = list(_portions([file for file in files if not file.binary]))
+    for portion in portions:
+        paths = [path for file in portion for path in (file.old_path, file.path) if path] if len(portions) > 1 else []
+        diff = await objects.diff(base, head, *paths, context=0)
+        found += await asyncio.to_thread(secrets_added, diff)
+    for file in files:
+        if file.binary and file.status != "D":
+            content = await objects.show(head, file.path) or b""
+            before = b"" if file.status == "A" else await objects.show(base, file.old_path or file.path) or b""
+            found += await asyncio.to_thread(secrets_in_binary, file.path, content, before)
+    return found
+
+
+def _portions(files: Sequence[ChangedFile]) -> Iterator[list[ChangedFile]]:
+    """As many files at once as would be reviewed: one message may leave thousands, and all of their text is large."""
+    portion: list[ChangedFile] = []
+    lines = 0
+    for file in files:
+        lines += file.added + file.deleted
+        if portion and (lines > MAX_LINES or len(portion) == MAX_FILES):
+            yield portion
+            portion, lines = [], file.added + file.deleted
+        portion.append(file)
+    if portion:
+        yield portion
 
 
 async def _tree_without(git: Git, made: str, parent: str, paths: Iterable[str]) -> str:

@@ -83,15 +83,15 @@ class Models:
         """One answer that is valid for `schema`, with one repair turn where the first is not.
 
         Raises as `chat` does, and ModelAnswerInvalid when the second answer is no better;
-        `spent` tells what such a failure has cost.
+        `spent` tells what the calls have cost that were made before any of these.
         """
         name = self._named(role, model)
         conversation, usage, reason = list(messages), Usage(), ""
         for _ in range(2):
             try:
                 answer = await self._ask_for_json(name, conversation, schema)
-            except ModelRefused as error:
-                raise _with_usage(error, usage) from None
+            except SdlcError as error:
+                raise _with_usage(error, usage + spent(error)) from None
             usage = usage + answer.usage
             try:
                 return _validated(answer, schema), usage
@@ -173,16 +173,16 @@ class Models:
 
     def _answer(self, name: str, message: AIMessage) -> Answer:
         facts = message.response_metadata
+        used = message.usage_metadata
+        usage = self._usage(name, (used["input_tokens"], used["output_tokens"]) if used else None)
         reason = facts.get("finish_reason") or ("length" if facts.get("status") == "incomplete" else "stop")
         refusal = message.additional_kwargs.get("refusal")
         if reason == "content_filter" or refusal:
             said = f": {redacted(str(refusal), self._secret)}" if refusal else ", stopped by the content filter"
-            raise ModelRefused(f"`{name}` refused to answer{said}")
-        used = message.usage_metadata
-        counts = (used["input_tokens"], used["output_tokens"]) if used else None
+            raise _with_usage(ModelRefused(f"`{name}` refused to answer{said}"), usage)
         return Answer(
             message=from_langchain(message),
-            usage=self._usage(name, counts),
+            usage=usage,
             finish_reason=str(reason),
             model=str(facts.get("model_name") or name),
         )
@@ -207,7 +207,7 @@ class Models:
 
 
 def spent(error: BaseException) -> Usage:
-    """What the calls cost that ended in this error of `Models.structured`."""
+    """What the calls cost that ended in this error of `Models`."""
     usage = vars(error).get("usage")
     return usage if isinstance(usage, Usage) else Usage()
 

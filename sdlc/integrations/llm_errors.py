@@ -1,19 +1,22 @@
 """What goes wrong at a model's endpoint, in our words and without its secrets.
 
 429, 5xx, time-outs and broken connections are the world's fault and come back as
-`ServiceUnavailable`; everything that would fail again in the same way is `ModelRefused`.
+`ServiceUnavailable`; everything that would fail again in the same way is `ModelRefused`, or
+`ContextTooLong` where less of the conversation would do.
 """
 
 from __future__ import annotations
 
 import math
 import re
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from sdlc.errors import ModelRefused, SdlcError, ServiceUnavailable
+from sdlc.errors import ContextTooLong, ModelRefused, SdlcError, ServiceUnavailable
+from sdlc.untrusted import visible_text
 
 if TYPE_CHECKING:
     import openai
@@ -28,6 +31,8 @@ _CONTEXT = re.compile(
 )
 _FORMAT = re.compile(r"response_format|json_schema|structured output|guided", re.IGNORECASE)
 _CONTENT = re.compile(r"content_filter|content_policy|content management policy|safety", re.IGNORECASE)
+_LOOKED_AT = 20_000
+"""Characters of what an endpoint says of a failure; some answer with a whole page."""
 _SECRETS = re.compile(r"(?i)\bbearer\s+\S+|\b(?:sk|pk|key|rk)-[\w*.-]{6,}")
 
 
@@ -43,12 +48,20 @@ def shown_url(url: str) -> str:
 
 
 def redacted(text: str, *secrets: str, limit: int = 300) -> str:
-    """`text` on one line, at most `limit` characters, with the given secrets and whatever looks like a key left out."""
-    for secret in secrets:
-        if secret:
-            text = text.replace(secret, "[secret]")
+    """`text` on one line, at most `limit` characters, as a person may see it in a terminal.
+
+    The given secrets and whatever looks like a key are left out, and so is what can't be seen.
+    """
+    # Twice: only the whole text may be cut, and what was taken out may have stood in the middle of a secret.
+    text = _without(visible_text(_without(text, secrets)[:_LOOKED_AT])[0], secrets)
     text = " ".join(_SECRETS.sub("[secret]", text).split())
     return text if len(text) <= limit else f"{text[: limit - 1]}…"
+
+
+def _without(text: str, secrets: Iterable[str]) -> str:
+    for secret in filter(None, secrets):
+        text = text.replace(secret, "[secret]")
+    return text
 
 
 def seconds_until(value: str | None, *, now: datetime | None = None) -> float | None:
@@ -109,7 +122,7 @@ def _of_status(
     if status == 404:
         return ModelRefused(f"{url} knows no model `{model}` (404); check SDLC_MODEL and OPENAI_BASE_URL.")
     if status == 413 or _CONTEXT.search(kind):
-        return ModelRefused(f"The conversation is longer than `{model}` takes: {said}")
+        return ContextTooLong(f"The conversation is longer than `{model}` takes: {said}")
     if status in (400, 422) and _FORMAT.search(kind):
         return StructuredOutputUnsupported(said)
     if _CONTENT.search(kind):

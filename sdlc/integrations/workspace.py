@@ -96,6 +96,11 @@ class Workspaces:
         self._folder = cache / "workspaces"
         self._submodules = submodules
 
+    @property
+    def clones(self) -> Clones:
+        """The clones that workspaces are made of, for who reads a commit without one."""
+        return self._clones
+
     @asynccontextmanager
     async def at(self, repository: Repository, sha: str, *, run_id: str = "") -> AsyncIterator[Workspace]:
         """A workspace with the files of `sha`, and nobody else in it until the end of the block.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -15,6 +16,7 @@ from sdlc.review_graphs.collect import texts
 from sdlc.review_graphs.findings import Code, introduced
 from sdlc.review_graphs.merge import Found
 from sdlc.review_graphs.scope import Scope, ScopedFile
+from sdlc.untrusted import visible_text
 
 REPORTS = "/sdlc-report"
 """Where a report is written, inside the sandbox."""
@@ -35,7 +37,7 @@ class AnalyserRun:
         try:
             return await self._introduced()
         except AnalyserFailed as error:
-            return Found(SourceReport(name=name, state=SourceState.FAILED, note=str(error)))
+            return Found(SourceReport(name=name, state=SourceState.FAILED, note=visible_text(str(error))[0]))
 
     async def _introduced(self) -> Found:
         change = self._scope.change
@@ -62,7 +64,7 @@ class AnalyserRun:
         report = SourceReport(
             name=self._analyser.name,
             state=SourceState.FAILED if broken else SourceState.OK,
-            note="; ".join(self._notes),
+            note=visible_text("; ".join(self._notes))[0],
             found=len(findings),
             dropped=len(dropped),
         )
@@ -89,7 +91,10 @@ class AnalyserRun:
                 own = own_environment()
                 if not self._analyser.installed():
                     raise AnalyserFailed(f"{self._analyser.name} is not installed on this worker; run `make setup`")
-                call = self._analyser.call(subject, self._analyser.start(sandbox.target(own[0])))
+                call = await asyncio.to_thread(
+                    self._analyser.call, subject, self._analyser.start(sandbox.target(own[0]))
+                )
+                self._note(call.note)
                 for command in filter(None, (call.command, call.fallback)):
                     result = await sandbox.run(
                         command,
@@ -114,7 +119,7 @@ class AnalyserRun:
         return {path: content for path, content in found.items() if content is not None}
 
     def _note(self, text: str) -> None:
-        if text not in self._notes:
+        if text and text not in self._notes:
             self._notes.append(text)
 
 

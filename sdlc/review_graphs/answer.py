@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Annotated, Any
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, BeforeValidator, Field
 
 from sdlc.domain import Finding, Panel, Severity
 from sdlc.review_graphs.findings import Dropped, Numbered, without_source
@@ -19,6 +20,8 @@ LONGEST_SUGGESTION = 4
 """Lines. A suggestion is only useful when the reader can take it in at a glance and accept it with one click."""
 MOST_FINDINGS = 50
 """Of one answer. A reviewer with more to say than that has understood something else than the change."""
+LAST_LINE = 2**31 - 1
+"""No file has more lines; a larger number is taken for this one."""
 SHORTEST_EVIDENCE = 6
 """Characters of a line by which it can be found again; shorter ones (`else:`) stand anywhere."""
 
@@ -27,12 +30,24 @@ _URL = re.compile(r"\b(?:https?|ftp|data|file):\S+", re.IGNORECASE)
 _FENCED = re.compile(r"```.*?(```|\Z)", re.DOTALL)
 
 
+def _line(said: Any) -> Any:
+    """A whole number as it is, any other as no line at all: one odd number must not cost the other findings."""
+    if isinstance(said, float) and not said.is_integer():
+        return 0
+    if isinstance(said, int | float):
+        return int(min(max(said, 0), LAST_LINE))
+    return 0 if said is None else said
+
+
+Line = Annotated[int, BeforeValidator(_line)]
+
+
 class LensFinding(BaseModel):
     """Lenient where the code can be asked (lines, files), strict where it can't."""
 
     file: str
-    line: int
-    end_line: int = 0
+    line: Line
+    end_line: Line = 0
     severity: Severity
     confidence: float = Field(ge=0.0, le=1.0)
     rule: str = ""
@@ -81,11 +96,12 @@ class Judge:
 
     def _place(self, said: LensFinding) -> tuple[int, int]:
         """First and last line. Models miscount, and quote well: the quoted line wins where it is one of the change."""
-        first, last = said.line, said.end_line if said.end_line >= said.line else said.line
         path = _path(said.file)
         lines, file = self.lines.get(path, ()), self.files.get(path)
+        # Held to the file before anything counts up to it.
+        first, last = said.line, max(said.line, min(said.end_line, len(lines)))
         quoted = {line.strip() for line in said.evidence.splitlines() if len(line.strip()) >= SHORTEST_EVIDENCE}
-        if file is None or not quoted or any(_at(lines, number) in quoted for number in range(first, last + 1)):
+        if file is None or not quoted or quoted.intersection(line.strip() for line in lines[max(first, 1) - 1 : last]):
             return first, last
         matches = [n for n, line in enumerate(lines, 1) if line.strip() in quoted and file.is_near(n, n)]
         if not matches:

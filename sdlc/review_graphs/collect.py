@@ -6,14 +6,15 @@ import asyncio
 from collections.abc import Sequence
 
 from sdlc.activities import PanelRequest
-from sdlc.domain import ArtifactRef, SourceReport, SourceState
+from sdlc.domain import ArtifactRef, ChangeSet, SourceReport, SourceState
+from sdlc.errors import GuardRailViolation
 from sdlc.integrations.git.diff import ChangedFile
 from sdlc.integrations.git.objects import GitObjects
 from sdlc.integrations.services import Services
 from sdlc.review_graphs.declaration import PanelDeclaration
 from sdlc.review_graphs.diff import FileDiff, read_hunks, split_files
 from sdlc.review_graphs.scope import Scope, ScopedFile, Slice, Task, cut_to_slices, scoped_file
-from sdlc.review_graphs.unread import says_generated, unread_by_path
+from sdlc.review_graphs.unread import BEGINNING, unread_sources, why_hidden, why_unread
 
 CONTEXT_LINES = 12
 """Of the head around each change: what a reader needs to see what a function does."""
@@ -38,8 +39,8 @@ class Collector:
         objects = await self._services.workspaces.objects(change.repository)
         changed = await objects.changed_files(change.base_sha, change.head_sha)
         diffs = await self._diffs(objects, request, changed)
-        unread = await _unread(objects, change.base_sha, changed)
-        files = tuple(scoped_file(diffs[file.path], file.status, unread[file.path]) for file in changed)
+        unread = await _unread(objects, change, changed)
+        files = tuple(scoped_file(diffs[file.path], file.status, *unread[file.path]) for file in changed)
         cut, uncovered = cut_to_slices([diffs[file.path] for file in files if not file.unread])
         return Scope(
             panel=request.panel,
@@ -101,7 +102,7 @@ class Collector:
     def plan(self, scope: Scope) -> tuple[list[Task], list[SourceReport]]:
         """What is to be run, and what need not or can't be, with the reason."""
         tasks: list[Task] = []
-        idle: list[SourceReport] = []
+        idle = unread_sources(scope.files, scope.uncovered)
         for analyser in self._declaration.analysers:
             if not any(analyser.looks_at(file.path) for file in scope.files if file.is_text):
                 idle.append(_not_run(analyser.name, "nothing in the change for it to look at", required=False))
@@ -139,21 +140,36 @@ def _not_run(name: str, note: str, *, kind: str = "analyser", required: bool = T
     return SourceReport(name=name, kind=kind, state=SourceState.NOT_RUN, required=required, note=note)
 
 
-async def _unread(objects: GitObjects, base: str, changed: Sequence[ChangedFile]) -> dict[str, str]:
-    """Why no lens reads a file, by path; empty for those that lenses do read."""
-    reasons = {file.path: _why_unread(file) for file in changed}
-    asked = {file.path: file.old_path or file.path for file in changed if not reasons[file.path] and file.status != "A"}
-    on_base = await _contents(objects, base, list(asked.values()))
-    generated = {path: "generated" for path, old in asked.items() if says_generated(on_base.get(old))}
-    return {**reasons, **generated}
+async def _unread(objects: GitObjects, change: ChangeSet, changed: Sequence[ChangedFile]) -> dict[str, tuple[str, str]]:
+    """By path why no lens reads a file, empty for those that lenses do read; and why a person should."""
+    there = [file for file in changed if file.status != "D" and not file.is_submodule]
+    base = await _beginnings(
+        objects, change.base_sha, [file.old_path or file.path for file in there if file.status != "A"]
+    )
+    head = await _beginnings(objects, change.head_sha, [file.path for file in there if file.binary])
+    before = {file.path: base.get(file.old_path or file.path) for file in there if file.status != "A"}
+    return {
+        file.path: (
+            why_unread(file, before.get(file.path)),
+            why_hidden(file, before.get(file.path), head.get(file.path)),
+        )
+        for file in changed
+    }
 
 
-def _why_unread(file: ChangedFile) -> str:
-    if file.status == "D":
-        return "deleted"
-    if file.is_symlink or file.is_submodule:
-        return "symbolic link" if file.is_symlink else "submodule"
-    return "binary" if file.binary else unread_by_path(file.path)
+async def _beginnings(objects: GitObjects, sha: str, paths: Sequence[str]) -> dict[str, bytes]:
+    gate = asyncio.Semaphore(AT_ONCE)
+
+    async def one(path: str) -> tuple[str, bytes | None]:
+        async with gate:
+            try:
+                content = await objects.show(sha, path)
+            except GuardRailViolation:  # larger than git's answers may be
+                content = None
+            return path, content if content is None else content[:BEGINNING]
+
+    found = await asyncio.gather(*(one(path) for path in dict.fromkeys(paths)))
+    return {path: content for path, content in found if content is not None}
 
 
 async def _contents(objects: GitObjects, sha: str, paths: Sequence[str]) -> dict[str, bytes]:

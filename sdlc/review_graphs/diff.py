@@ -46,6 +46,11 @@ class FileDiff:
         """Numbers of the lines of the head that the change adds or modifies."""
         return {row.new for row in self.rows if row.mark == "+"}
 
+    @property
+    def has_cut_lines(self) -> bool:
+        """Is one of those longer than what is shown of a line?"""
+        return any(row.mark == "+" and len(row.text) > LONGEST_LINE for row in self.rows)
+
     def near_lines(self) -> set[int]:
         """Numbers of the lines of the head that are part of the change or at most `REACH` away from it."""
         touched = {row.new for row in self.rows if row.mark != " "}

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+from temporalio import activity
+
 from sdlc.domain import Finding, SourceReport, SourceState, Ticket, Usage
-from sdlc.errors import ModelAnswerInvalid, ModelRefused
+from sdlc.errors import ModelAnswerInvalid, ModelRefused, WorldError
 from sdlc.integrations.llm import spent
 from sdlc.integrations.services import Services
 from sdlc.review_graphs.answer import Judge, LensAnswer
@@ -28,25 +32,37 @@ class LensCall:
     async def found(self) -> Found:
         """The lens's findings. An answer that can't be used is a failed lens, which is never a pass.
 
-        Raises ServiceUnavailable, for Temporal to try again.
+        Raises WorldError, for Temporal to try again; only before the answer is there, for an answer is paid for.
         """
+        before = _spent_before()
+        try:
+            found = await self._found()
+        except WorldError as error:
+            _tell_next_attempt(before + spent(error))
+            raise
+        usage = before + found.source.usage
+        return replace(found, source=found.source.model_copy(update={"usage": usage}))
+
+    async def _found(self) -> Found:
         messages = await self._messages()
+        judge = await self._judge()
         try:
             answer, usage = await self._services.models.structured(
                 role="reviewer", messages=messages, schema=LensAnswer
             )
         except (ModelAnswerInvalid, ModelRefused) as error:
             return Found(self._report(SourceState.FAILED, str(error), spent(error)))
-        objects = await self._services.workspaces.objects(self._scope.change.repository)
-        shown = {path: file for path in self._slice.files if (file := self._scope.file(path)) is not None}
-        named = [path for path in shown if any(path in finding.file for finding in answer.findings)]
-        lines = await texts(objects, self._scope.change.head_sha, named)
-        judge = Judge(panel=self._scope.panel, lens=self._lens.name, files=shown, lines=lines)
         findings, dropped = judge.findings(answer)
         report = self._report(SourceState.OK, "", usage).model_copy(
             update={"found": len(findings), "dropped": len(dropped)}
         )
         return Found(report, tuple(findings), tuple(dropped))
+
+    async def _judge(self) -> Judge:
+        objects = await self._services.workspaces.objects(self._scope.change.repository)
+        shown = {path: file for path in self._slice.files if (file := self._scope.file(path)) is not None}
+        lines = await texts(objects, self._scope.change.head_sha, list(shown))
+        return Judge(panel=self._scope.panel, lens=self._lens.name, files=shown, lines=lines)
 
     def _report(self, state: SourceState, note: str, usage: Usage) -> SourceReport:
         return SourceReport(name=self._task.label, kind="lens", state=state, note=note, usage=usage)
@@ -83,6 +99,18 @@ class LensCall:
     def _is_mine(self, finding: Finding) -> bool:
         rule = f"lens:{self._lens.name}"
         return (finding.rule == rule or finding.rule.startswith(f"{rule}/")) and finding.file in self._slice.files
+
+
+def _spent_before() -> Usage:
+    """What earlier attempts of this activity have paid for before the world failed them."""
+    details = activity.info().heartbeat_details if activity.in_activity() else ()
+    return Usage.model_validate(details[0]) if details else Usage()
+
+
+def _tell_next_attempt(usage: Usage) -> None:
+    """An attempt that fails hands nothing on but the details of its last heartbeat."""
+    if activity.in_activity() and usage.model_calls:
+        activity.heartbeat(usage.model_dump(mode="json"))
 
 
 def ticket_text(ticket: Ticket) -> str:

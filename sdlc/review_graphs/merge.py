@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sdlc.domain import Finding, PanelReport, PanelState, SourceReport, SourceState, Usage
+from sdlc.policy import MINIMUM_CONFIDENCE
 from sdlc.review_graphs.findings import Dropped
 from sdlc.review_graphs.scope import Scope
 
@@ -72,7 +73,7 @@ def _without_doubles(found: Sequence[Found]) -> Merged:
         for finding in item.findings:
             if finding.fingerprint in fingerprints:
                 reason = "said twice"
-            elif is_lens and any(_repeats(finding, other) for other in analysed):
+            elif is_lens and any(_repeats(finding, other) and _stands_for(other, finding) for other in analysed):
                 reason = "an analyser says it already"
             else:
                 reason = ""
@@ -92,6 +93,11 @@ def _repeats(said: Finding, other: Finding) -> bool:
     if said.file != other.file or said.line > other.end_line or other.line > said.end_line:
         return False
     return bool(_stems(f"{said.rule} {said.message}") & _stems(other.message))
+
+
+def _stands_for(other: Finding, said: Finding) -> bool:
+    """Does the analyser say it with at least the same weight? A remark must not take a blocker's place."""
+    return other.severity.rank <= said.severity.rank and other.confidence >= MINIMUM_CONFIDENCE
 
 
 def _stems(text: str) -> set[str]:
@@ -147,7 +153,7 @@ def _document(
         "resolved": [f.model_dump(mode="json") for f in scope.previous if f.fingerprint not in now],
         "dropped": [{"source": source, **item.as_json()} for source, item in dropped],
         "sources": [source.model_dump(mode="json") for source in report.sources],
-        "unread": {file.path: file.unread for file in scope.files if file.unread},
+        "unread": {file.path: file.hidden or file.unread for file in scope.files if file.unread},
         "uncovered": list(scope.uncovered),
     }
 

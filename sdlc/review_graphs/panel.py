@@ -9,6 +9,8 @@ the change is read where it is needed, and never stands in a history.
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import json
 import operator
 import time
@@ -20,9 +22,8 @@ from langgraph.types import Send
 from temporalio.common import RetryPolicy
 
 from sdlc.activities import PanelRequest
-from sdlc.domain import ArtifactRef, Finding, Panel, PanelReport, SourceReport
-from sdlc.errors import NON_RETRYABLE
-from sdlc.integrations.heartbeat import heartbeats
+from sdlc.domain import ArtifactRef, Finding, Panel, PanelReport, SourceReport, SourceState
+from sdlc.errors import NON_RETRYABLE, WorldError
 from sdlc.integrations.services import Services
 from sdlc.review_graphs.analysis import AnalyserRun
 from sdlc.review_graphs.architecture import ARCHITECTURE
@@ -42,7 +43,8 @@ PANELS: dict[Panel, PanelDeclaration] = {
 
 ATTEMPTS = 10
 """Of each node: with the pauses in between about half an hour of trouble, after which a person is asked."""
-"""A beat comes every five seconds; so long does it take until a dead worker's work goes to another."""
+PAUSES = (0.0, 0.5, 5.0, 20.0, 30.0)
+"""Seconds. How long an answer that is paid for is held when it can't be written down; in all, well within the grace."""
 SHORT = timedelta(minutes=5)
 """For what only reads and writes: git objects and artifacts."""
 GRACE_SECONDS = 120
@@ -93,12 +95,11 @@ class PanelNodes:
         """What changed and what has to be run; what need not run is reported at once."""
         started = time.time()
         request = PanelRequest.model_validate(state["request"])
-        async with heartbeats("collect"):
-            scope = await self._collector.scope(request)
-            tasks, idle = self._collector.plan(scope)
-            document = await self._services.artifacts.put(
-                scope.model_dump_json(), name=f"{request.panel.value}-scope.json", media_type="application/json"
-            )
+        scope = await self._collector.scope(request)
+        tasks, idle = self._collector.plan(scope)
+        document = await self._services.artifacts.put(
+            scope.model_dump_json(), name=f"{request.panel.value}-scope.json", media_type="application/json"
+        )
         reference = ScopeRef(
             panel=request.panel,
             head_sha=request.change.head_sha,
@@ -115,33 +116,37 @@ class PanelNodes:
         """One analyser on head and base."""
         task, scope = await self._source(state)
         started = time.monotonic()
-        async with heartbeats(task.label):
-            found = await AnalyserRun(self._services, scope, self._declaration.analyser(task.name)).found()
-            return await self._handed_in(found, started)
+        found = await AnalyserRun(self._services, scope, self._declaration.analyser(task.name)).found()
+        return await self._handed_in(found, started)
 
     async def lens(self, state: SourceInput) -> dict[str, Any]:
         """One question to a model about one slice of the change."""
         task, scope = await self._source(state)
         started = time.monotonic()
-        async with heartbeats(task.label):
-            found = await LensCall(self._services, scope, self._declaration.lens(task.name), task).found()
-            return await self._handed_in(found, started)
+        found = await LensCall(self._services, scope, self._declaration.lens(task.name), task).found()
+        for pause in PAUSES:
+            # Left to Temporal, a full disk would have the model asked, and paid, once more for each attempt.
+            await asyncio.sleep(pause)
+            with contextlib.suppress(OSError, WorldError):
+                return await self._handed_in(found, started)
+        note = "its answer could not be kept in the artifact folder; look at its disk, then retry"
+        lost = found.source.model_copy(update={"state": SourceState.FAILED, "note": note, "found": 0, "dropped": 0})
+        return self._sources(lost, started)
 
     async def merge(self, state: MergeInput) -> dict[str, Any]:
         """The panel's report; its whole, with evidence and what was dropped, goes into an artifact."""
         reference = ScopeRef.model_validate(state["scope"])
-        async with heartbeats("merge"):
-            scope = await self._scope(reference.document)
-            found = [await self._found(SourceReport.model_validate(source)) for source in state["sources"]]
-            most = self._services.settings.panels.max_model_findings
-            # Sends end in any order; a report has the order of the declaration.
-            found.sort(key=lambda item: self._order(item.source))
-            report, document = merge(scope, found, most_model_findings=most)
-            artifact = await self._services.artifacts.put(
-                json.dumps(document, ensure_ascii=False),
-                name=f"{reference.panel.value}-report.json",
-                media_type="application/json",
-            )
+        scope = await self._scope(reference.document)
+        found = [await self._found(SourceReport.model_validate(source)) for source in state["sources"]]
+        most = self._services.settings.panels.max_model_findings
+        # Sends end in any order; a report has the order of the declaration.
+        found.sort(key=lambda item: self._order(item.source))
+        report, document = merge(scope, found, most_model_findings=most)
+        artifact = await self._services.artifacts.put(
+            json.dumps(document, ensure_ascii=False),
+            name=f"{reference.panel.value}-report.json",
+            media_type="application/json",
+        )
         seconds = round(max(time.time() - reference.started, 0.0), 3)
         report = report.model_copy(update={"report": artifact, "seconds": seconds})
         return {"report": report.model_dump(mode="json")}
@@ -168,9 +173,11 @@ class PanelNodes:
         result = await self._services.artifacts.put(
             json.dumps(document, ensure_ascii=False), name=f"{found.source.name}.json", media_type="application/json"
         )
+        return self._sources(found.source.model_copy(update={"result": result}), started)
+
+    def _sources(self, source: SourceReport, started: float) -> dict[str, Any]:
         seconds = round(time.monotonic() - started, 3)
-        source = found.source.model_copy(update={"result": result, "seconds": seconds})
-        return {"sources": [source.model_dump(mode="json")]}
+        return {"sources": [source.model_copy(update={"seconds": seconds}).model_dump(mode="json")]}
 
     async def _found(self, source: SourceReport) -> Found:
         if source.result is None:

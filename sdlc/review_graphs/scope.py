@@ -29,6 +29,10 @@ class ScopedFile(Record):
     """Those, and what stands around them and around what was taken away: where a lens may point."""
     unread: str = ""
     """Why no lens reads the file; empty if they do."""
+    hidden: str = ""
+    """Why a person should look at it, since git calls binary what looks like source; else empty."""
+    cut: bool = False
+    """Lines of it are longer than what is shown of a line."""
 
     @property
     def on_base(self) -> str:
@@ -98,7 +102,7 @@ class ScopeRef(Record):
     """Unix time, for the report's `seconds`."""
 
 
-def scoped_file(diff: FileDiff, status: str, unread: str) -> ScopedFile:
+def scoped_file(diff: FileDiff, status: str, unread: str, hidden: str = "") -> ScopedFile:
     return ScopedFile(
         path=diff.path,
         old_path=diff.old_path,
@@ -106,6 +110,8 @@ def scoped_file(diff: FileDiff, status: str, unread: str) -> ScopedFile:
         added=ranges(diff.added_lines()),
         near=ranges(diff.near_lines()),
         unread=unread,
+        hidden=hidden,
+        cut=diff.has_cut_lines,
     )
 
 

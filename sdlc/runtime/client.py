@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import atexit
 import logging
 import os
-import time
 from collections.abc import Sequence
-from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from temporalio.client import Client
 from temporalio.envconfig import ClientConfig
-from temporalio.runtime import LogForwardingConfig, LoggingConfig, Runtime, TelemetryConfig, TelemetryFilter
 from temporalio.service import RPCError
 
 from sdlc.errors import ConfigurationError, ServiceUnavailable, UsageError
 from sdlc.runtime.conversion import data_converter
 from sdlc.runtime.dev_server import SEARCH_ATTRIBUTES, namespace_of, running_server
+from sdlc.runtime.quiet_runtime import quiet_runtime
 
 if TYPE_CHECKING:
     from temporalio.client import Plugin
@@ -27,7 +24,6 @@ if TYPE_CHECKING:
 
 _REACH_SECONDS = 3.0
 _HANDSHAKE_SECONDS = 10.0
-_LAST_BREATH = 0.05
 _DEFAULT_PORT = 7233
 
 NO_SERVER = "No Temporal server is running; start one with `sdlc dev`, or set TEMPORAL_ADDRESS."
@@ -106,22 +102,6 @@ async def ensure_search_attributes(client: Client) -> bool:
         logging.getLogger(__name__).warning("Search attributes can't be added: %s", _short(error))
         return False
     return True
-
-
-@cache
-def quiet_runtime() -> Runtime:
-    """The one SDK runtime of this process: its native logs go through Python's logging, not straight to the console."""
-    # A native thread that has just answered still holds on to the interpreter for a moment. A short command that ends
-    # right then is aborted by Python ("PyGILState_Release: thread state must be current", exit code 134), one in five.
-    atexit.register(time.sleep, _LAST_BREATH)
-    return Runtime(
-        telemetry=TelemetryConfig(
-            logging=LoggingConfig(
-                filter=TelemetryFilter(core_level="WARN", other_level="ERROR"),
-                forwarding=LogForwardingConfig(logger=logging.getLogger("temporalio.core")),
-            )
-        )
-    )
 
 
 def _profile() -> dict[str, Any]:

@@ -277,7 +277,7 @@ async def _serves(record: ServerRecord) -> bool:
     from temporalio.client import Client
     from temporalio.service import RPCError
 
-    from sdlc.runtime.client import quiet_runtime
+    from sdlc.runtime.quiet_runtime import quiet_runtime
 
     try:
         async with asyncio.timeout(5):

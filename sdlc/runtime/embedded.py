@@ -62,6 +62,7 @@ async def embedded(settings: Settings, *, say: Say, worker: bool = True) -> Asyn
             await stack.enter_async_context(_kept_up(lease, say))
         services = _services(settings) if worker else None
         if services is not None:
+            stack.push_async_callback(services.models.close)
             await stack.enter_async_context(running(await _worker(client, services)))
         server = lease.record if lease else None
         yield Embedded(client, services, server, server.ui_url if server else "")

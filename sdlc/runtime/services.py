@@ -25,14 +25,15 @@ def build_services(settings: Settings) -> Services:
 
     artifacts = ArtifactStore(settings.artifacts_dir)
     sandbox = open_sandbox(settings.sandbox)
+    workspaces = Workspaces(settings.cache_dir, submodules=settings.forge.submodules)
     return Services(
         settings=settings,
         tracker=_tracker(settings),
         forge=_forge(settings),
         notifier=_notifier(settings),
-        workspaces=Workspaces(settings.cache_dir, submodules=settings.forge.submodules),
+        workspaces=workspaces,
         sandbox=sandbox,
-        environments=Environments(settings, sandbox, artifacts),
+        environments=Environments(settings, workspaces, sandbox, artifacts),
         artifacts=artifacts,
         models=Models(settings.llm),
     )

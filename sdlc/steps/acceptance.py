@@ -6,6 +6,7 @@ of the head but those tests. What fails there and passes here is the proof.
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -15,7 +16,6 @@ from temporalio import activity
 
 from sdlc.activities import CHECK_ACCEPTANCE, CheckAcceptance
 from sdlc.domain import ChangedLineCoverage, ChangeSet, TestKind, TestOutcome, TestReport
-from sdlc.integrations.heartbeat import heartbeats
 from sdlc.integrations.project.environment import Environment
 from sdlc.integrations.project.plan import Command, Runner
 from sdlc.integrations.project.test_files import belongs_to_tests, is_document, is_python_test, is_test
@@ -64,8 +64,7 @@ class AcceptanceSteps:
     async def check_acceptance(self, request: CheckAcceptance) -> TestReport:
         """The proof and the coverage of one change. Its absence is a report, not an exception."""
         started = time.monotonic()
-        async with heartbeats(TestKind.ACCEPTANCE.value):
-            report = await _Acceptance(self._services, request.change, Deadline(time_budget(self._seconds))).report()
+        report = await _Acceptance(self._services, request.change, Deadline(time_budget(self._seconds))).report()
         return report.model_copy(update={"seconds": round(time.monotonic() - started, 3)})
 
 
@@ -210,9 +209,9 @@ class _Acceptance:
             for command in runner.environment.plan.unit or commands:
                 if self._deadline.left > 2 and command.line.split()[0] not in _NOT_PYTHON:
                     await self._measure(runner, command, folder, inside)
-            data = read_own_file(folder / "coverage.json", LARGEST_COVERAGE)
+            data = read_own_file(folder / "coverage.lcov", LARGEST_COVERAGE)
         wanted = {path: set(lines.get(path, set())) for path in files}
-        measured = changed_line_coverage(data, wanted) if data else None
+        measured = await asyncio.to_thread(changed_line_coverage, data, wanted) if data else None
         if measured is None:
             self._notes.append("The coverage of the changed lines could not be measured.")
         return measured
@@ -232,7 +231,7 @@ class _Acceptance:
         self._log.append(
             f"For coverage: `{command.line}` ended with exit code {run.exit_code} in {run.seconds:.1f} s\n"
         )
-        for verb in ("combine", "json"):
+        for verb in ("combine", "lcov"):
             argv = ["python", "-m", "coverage", verb, f"--rcfile={inside}/coveragerc"]
             argv += ["--keep"] if verb == "combine" else []
             result = await runner.execute(argv, folder=folder, timeout=max(1.0, self._deadline.left))

@@ -33,6 +33,9 @@ MAX_BODY = 60_000
 MAX_STATUS = 140
 """Characters of a status; GitHub takes no more."""
 
+_MOST_FAILURES = 50
+"""A report names no more than these, those on the base last."""
+
 # Characters of each section; together with what stands between them they stay below MAX_BODY.
 _ROOM = {
     "Open": 12_000,
@@ -197,7 +200,7 @@ def _tests_table(evidence: Evidence) -> str:
                 _outcome(report),
                 str(report.passed),
                 str(len(report.new_failures) or max(0, report.failed - _on_base(report))),
-                str(_on_base(report)),
+                _red_before(report),
                 str(report.skipped),
                 ", ".join(code_cell(command, 200) for command in report.commands[:5]) or "–",
             )
@@ -210,10 +213,15 @@ def _on_base(report: TestReport) -> int:
     return sum(failure.on_base for failure in report.failures)
 
 
+def _red_before(report: TestReport) -> str:
+    known = _on_base(report)
+    return f"{known}+" if known and len(report.failures) >= _MOST_FAILURES else str(known)
+
+
 def _outcome(report: TestReport) -> str:
     flaky = f", {len(report.flaky)} flaky" if report.flaky else ""
     if report.outcome is TestOutcome.PASSED:
-        return f"passed{flaky}"
+        return f"passed{', what is red was red before too' if _on_base(report) else ''}{flaky}"
     if report.outcome is TestOutcome.NOT_DECLARED:
         return "none declared"
     return f"**{report.outcome.value.replace('_', ' ')}**{flaky}"

@@ -59,7 +59,9 @@ def _tests_not_verified(evidence: Evidence) -> Iterable[str]:
             yield f"{name} did not run."
             continue
         note = f" ({inline(report.note, 300)})" if report.note else ""
-        if report.outcome in _MEANING:
+        if report.outcome is TestOutcome.SETUP_FAILED and report.failures:
+            yield f"{name} say nothing about the change{note}."
+        elif report.outcome in _MEANING:
             yield f"{name} {_MEANING[report.outcome]}{note}."
         elif note:
             yield f"{name}{note}."

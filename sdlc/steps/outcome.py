@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from sdlc.domain import ChangeSet, TestFailure, TestKind, TestOutcome, TestReport
@@ -26,8 +26,8 @@ class Attempt:
     base: CommandRun | None = None
     base_note: str = ""
     """Why there is no base to compare with, although there should be."""
-    missing_tests: tuple[str, ...] = ()
-    """Tests that passed on the base commit and are gone or skipped now."""
+    gone: tuple[TestFailure, ...] = ()
+    """Tests that passed on the base commit, and that the change deletes or skips."""
 
     @property
     def flaky(self) -> tuple[str, ...]:
@@ -60,8 +60,9 @@ class Verdict:
 
 
 def verdict_of(attempt: Attempt, kind: TestKind = TestKind.UNIT) -> Verdict:
-    """What one command comes to. A green one passed; a red one did if all that is red was so before, and something
-    was verified none the less: where nothing passes, on neither commit, nothing is known about the change.
+    """What one command comes to. A green one passed, if the change took no test out of it. A red one did if all
+    that is red was so before, and something was verified none the less: where nothing passes, on neither
+    commit, nothing is known about the change, and the engine that made the change can't mend that.
     """
     run = attempt.head
     name = run.command.line
@@ -75,20 +76,24 @@ def verdict_of(attempt: Attempt, kind: TestKind = TestKind.UNIT) -> Verdict:
             "Add it to the repository's own requirements, to `setup:` in `.sdlc.yml`, or to this worker."
         )
         return Verdict(TestOutcome.SETUP_FAILED, [], [note])
-    if run.nothing_collected:
+    if run.nothing_collected and not attempt.gone:
         note = f"`{name}` found no test. Add one, or name the command as `unit:` in `.sdlc.yml`."
         return Verdict(TestOutcome.MISSING, [], [note])
-    failures = _failures(attempt)
-    notes = _notes(attempt, failures)
-    if not attempt.is_red:
+    failures = [*_failures(attempt), *attempt.gone]
+    notes = _notes(attempt)
+    if not failures:
         return Verdict(TestOutcome.PASSED, failures, notes)
-    if all(failure.on_base for failure in failures):
+    old = sum(failure.on_base for failure in failures)
+    if old == len(failures):
         if _verified_something(attempt, kind):
             return Verdict(TestOutcome.PASSED, failures, notes)
         notes.append(
-            f"`{name}` is red in the same way on the base commit, and nothing in it passes: it says nothing about the "
-            "change. Mend it, or name another command in `.sdlc.yml`."
+            f"`{name}` fails in the same way on the base commit, and nothing in it passes: it says nothing about the "
+            "change. Mend it there, or name another command in `.sdlc.yml` on the base branch."
         )
+        return Verdict(TestOutcome.SETUP_FAILED, failures, notes)
+    if old:
+        notes.append(f"`{name}`: {old} of {len(failures)} failures are on the base commit already and don't count.")
     return Verdict(TestOutcome.FAILED, failures, notes)
 
 
@@ -100,7 +105,7 @@ def _verified_something(attempt: Attempt, kind: TestKind) -> bool:
 
 
 def _failures(attempt: Attempt) -> list[TestFailure]:
-    if not attempt.is_red:
+    if not attempt.is_red or attempt.head.nothing_collected:
         return []
     if attempt.red:
         before = {case.id for case in attempt.base.red_cases} if attempt.base else set()
@@ -129,53 +134,27 @@ def _whole_command(attempt: Attempt) -> TestFailure:
     return TestFailure(test=head.command.name, message=message, on_base=alike)
 
 
-def _notes(attempt: Attempt, failures: Sequence[TestFailure]) -> list[str]:
+def _notes(attempt: Attempt) -> list[str]:
     name = attempt.head.command.line
-    notes = []
-    old = sum(failure.on_base for failure in failures)
-    if old:
-        notes.append(f"`{name}`: {old} of {len(failures)} failures are on the base commit already and don't count.")
-    if failures and attempt.base_note:
-        notes.append(attempt.base_note)
+    notes = [attempt.base_note] if attempt.base_note else []
     if attempt.head.report_note:
         notes.append(f"`{name}`: {attempt.head.report_note}.")
     if attempt.head.limit and not attempt.head.timed_out:
         notes.append(f"`{name}` reached its {attempt.head.limit} limit.")
-    if attempt.missing_tests:
-        notes.append(missing_note(attempt.missing_tests))
+    if attempt.gone:
+        notes.append(_gone_note([failure.test for failure in attempt.gone]))
     return notes
 
 
-def missing_note(tests: Sequence[str]) -> str:
+def _gone_note(tests: Sequence[str]) -> str:
     listed = ", ".join(tests[:MOST_NAMES]) + (" …" if len(tests) > MOST_NAMES else "")
-    return f"{len(tests)} tests that passed on the base commit are gone or skipped: {listed}"
+    what = "1 test" if len(tests) == 1 else f"{len(tests)} tests"
+    return f"{what} passed on the base commit and did not run on the head: {listed}."
 
 
-def missing_tests(base: Iterable[Case], head: Iterable[Case], changed: Collection[str]) -> tuple[str, ...]:
-    """Tests that passed on the base commit and are gone or skipped on the head; one that moved is not gone.
-
-    `changed` are the files of the change as they are on the head. Tests of a file that can't be
-    collected are red there, not gone.
-    """
-    before = {case.id: case for case in base}
-    now = {case.id: case for case in head}
-    # The file or module may be another one after a move; what is left of the id stays the same.
-    arrived = {_own_name(test) for test, case in now.items() if test not in before and case.file in changed}
-    return tuple(
-        test
-        for test, case in before.items()
-        if case.status is CaseStatus.PASSED
-        and case.file not in now
-        and (now[test].status is CaseStatus.SKIPPED if test in now else _own_name(test) not in arrived)
-    )
-
-
-def _own_name(test: str) -> str:
-    return test.split("::", 1)[1] if "::" in test else ".".join(test.split(".")[-2:])
-
-
-_ORDER = (TestOutcome.SETUP_FAILED, TestOutcome.TIMED_OUT, TestOutcome.FAILED, TestOutcome.PASSED, TestOutcome.MISSING)
-"""The outcome of several commands is the first of these that any of them has."""
+_ORDER = (TestOutcome.TIMED_OUT, TestOutcome.FAILED, TestOutcome.SETUP_FAILED, TestOutcome.PASSED, TestOutcome.MISSING)
+"""The outcome of several commands is the first of these that any of them has: what the engine can mend comes
+before what only a person can."""
 
 
 def report_of(kind: TestKind, change: ChangeSet, attempts: Sequence[Attempt], notes: Iterable[str] = ()) -> TestReport:
@@ -184,8 +163,9 @@ def report_of(kind: TestKind, change: ChangeSet, attempts: Sequence[Attempt], no
     failures = sorted((failure for verdict in verdicts for failure in verdict.failures), key=lambda f: f.on_base)
     passed, failed, skipped = _counts(attempts, verdicts)
     said = [note for verdict in verdicts for note in verdict.notes] + list(notes)
-    if len(failures) > MOST_FAILURES:
-        said.append(f"{len(failures) - MOST_FAILURES} more failures are in the log.")
+    new = sum(not failure.on_base for failure in failures)
+    if new > MOST_FAILURES:
+        said.append(f"{new - MOST_FAILURES} more failures are in the log.")
     outcomes = {verdict.outcome for verdict in verdicts}
     return TestReport(
         kind=kind,

@@ -1,29 +1,29 @@
 """Steps 8 to 10: the repository's own unit tests, integration tests and static checks.
 
 Each is run on the head. What is red there is run once more alone (flaky?) and then on the base commit
-(was it red before?), so that a change answers for what it broke and for nothing else.
+(was it red before?), so that a change answers for what it broke and for nothing else. Tests that passed there and
+are gone or skipped on the head are broken too.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from temporalio import activity
 
 from sdlc.activities import RUN_TESTS, RunTests
-from sdlc.domain import ChangeSet, TestKind, TestOutcome, TestReport
-from sdlc.integrations.heartbeat import heartbeats
+from sdlc.domain import ChangeSet, TestFailure, TestKind, TestOutcome, TestReport
 from sdlc.integrations.project.environment import Environment
 from sdlc.integrations.project.plan import Command
-from sdlc.integrations.project.test_files import is_test
+from sdlc.integrations.project.test_files import is_python_test
 from sdlc.integrations.services import Services
 from sdlc.integrations.workspace import Workspace
 from sdlc.steps.baselines import Baselines
 from sdlc.steps.command_run import CommandRun, CommandRunner, Deadline, Selection
-from sdlc.steps.outcome import Attempt, can_be_narrowed, missing_tests, report_of
+from sdlc.steps.gone_tests import Touched, gone_tests, may_run, tells_which_ran
+from sdlc.steps.outcome import Attempt, can_be_narrowed, report_of
 
 DEFAULT_SECONDS = 1_800.0
 """Where no activity says how long it may take."""
@@ -49,9 +49,8 @@ class TestingSteps:
     async def run_tests(self, request: RunTests) -> TestReport:
         """Run all commands of one kind on the head of a change. Red tests are a report, not an exception."""
         started = time.monotonic()
-        async with heartbeats(request.kind.value):
-            session = _Session(self._services, request.change, request.kind, Deadline(time_budget(self._seconds)))
-            report = await session.report()
+        session = _Session(self._services, request.change, request.kind, Deadline(time_budget(self._seconds)))
+        report = await session.report()
         return report.model_copy(update={"seconds": round(time.monotonic() - started, 3)})
 
 
@@ -141,36 +140,50 @@ class _Session:
     async def _touched_tests(self, workspace: Workspace) -> Touched:
         if self._kind is TestKind.STATIC or self._change.is_empty:
             return Touched()
-        changed = await workspace.changed_files(self._change.base_sha, self._change.head_sha)
-        before = {file.old_path or file.path for file in changed if file.status != "A"}
-        return Touched(
-            before=tuple(sorted(path for path in before if is_test(path))),
-            after=frozenset(file.path for file in changed if file.status != "D"),
-        )
+        return Touched.of(await workspace.changed_files(self._change.base_sha, self._change.head_sha))
 
     async def _compare(self, attempts: Sequence[Attempt], touched: Touched) -> None:
         """Run on the base commit what is red on the head, and the tests that the change touched."""
         red = [attempt for attempt in attempts if attempt.is_red and not attempt.head.timed_out]
-        watched = [attempt for attempt in attempts if touched.before and attempt.head.cases]
-        watched = [attempt for attempt in watched if can_be_narrowed(attempt.head)]
+        watched = [attempt for attempt in attempts if touched and tells_which_ran(attempt.head)]
         if not (red or watched) or self._change.head_sha == self._change.base_sha:
             return
         change = self._change
         async with self._services.workspaces.at(change.repository, change.base_sha) as workspace:
             environment = await self._services.environments.ensure(workspace, base_sha=change.base_sha)
             if environment.state == "failed":
-                for attempt in red:
-                    attempt.base_note = f"Whether it was red before can't be told: {environment.note}"
+                for attempt in {id(attempt): attempt for attempt in (*red, *watched)}.values():
+                    attempt.base_note = f"What was red before, or is gone, can't be told: {environment.note}"
                 return
             await workspace.sandbox_git()
             runner = CommandRunner(self._services.sandbox, workspace, environment)
             for attempt in red:
                 attempt.base = await self._on_base(runner, attempt, Selection())
             for attempt in watched:
-                base = attempt.base or await self._on_base(runner, attempt, Selection(files=touched.before))
-                if base is not None:
-                    before = [case for case in base.cases if case.file in touched.before]
-                    attempt.missing_tests = missing_tests(before, attempt.head.cases, touched.after)
+                attempt.gone = await self._gone(runner, attempt, attempts, touched)
+
+    async def _gone(
+        self, runner: CommandRunner, attempt: Attempt, attempts: Sequence[Attempt], touched: Touched
+    ) -> tuple[TestFailure, ...]:
+        """The tests that the change took out of a command."""
+        head = [case for each in attempts for case in each.head.cases]
+        other = TestKind.INTEGRATION if self._kind is TestKind.UNIT else TestKind.UNIT
+        others = runner.environment.plan.commands(other)
+
+        def gone(base: CommandRun) -> tuple[TestFailure, ...]:
+            return gone_tests(base.cases, head, touched, lambda path: any(may_run(each, path) for each in others))
+
+        narrow = attempt.base is None and not touched.all_tests and can_be_narrowed(attempt.head)
+        selection = Selection(files=tuple(sorted(filter(is_python_test, touched.before))) if narrow else ())
+        if narrow and not selection.files:
+            return ()
+        base = attempt.base or await self._on_base(runner, attempt, selection)
+        suspects = gone(base) if base is not None else ()
+        if not (suspects and narrow):
+            return suspects
+        # Files that are named are run even where the command by itself would leave them out.
+        whole = await self._on_base(runner, attempt, Selection())
+        return gone(whole) if whole is not None and tells_which_ran(whole) else suspects
 
     async def _on_base(self, runner: CommandRunner, attempt: Attempt, selection: Selection) -> CommandRun | None:
         change, command = self._change, attempt.head.command
@@ -178,7 +191,7 @@ class _Session:
         run = await self._baselines.get(*where)
         if run is None:
             if self._deadline.left < 1:
-                attempt.base_note = "Whether it was red before can't be told: no time was left for the base commit."
+                attempt.base_note = "What was red before, or is gone, can't be told: no time was left for that."
                 return None
             run = await runner.run(command, timeout=self._deadline.left, selection=selection)
             await self._baselines.put(*where, run)
@@ -188,11 +201,3 @@ class _Session:
         red = f"; red: {names}" if names else ""
         self._log.append(f"[On the base commit `{command.line}` ended with exit code {run.exit_code}{red}]\n")
         return run
-
-
-@dataclass(frozen=True)
-class Touched:
-    """Test files that a change edits, moves or deletes, by their names before; and all its files by those after."""
-
-    before: tuple[str, ...] = ()
-    after: frozenset[str] = frozenset()

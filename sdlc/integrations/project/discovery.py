@@ -76,7 +76,7 @@ def discover(files: Sequence[str], texts: Mapping[str, str], rules: ProjectRules
         unit=tuple(unit),
         integration=python.integration(),
         static=tuple(static),
-        inputs=tuple(path for path in files if _is_input(path)),
+        inputs=tuple(path for path in files if _is_input(path) or path in python.requirement_files.wanted),
         notes=tuple(dict.fromkeys([*python.notes, *(note for found in others for note in found.notes)])),
     )
     plan = _under_rules(plan, rules)

@@ -21,9 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from sdlc.domain import ArtifactRef
-from sdlc.integrations.git.clones import Clones
 from sdlc.integrations.git.locks import locked
-from sdlc.integrations.git.runner import Git
 from sdlc.integrations.project.discovery import discover, with_base
 from sdlc.integrations.project.making import FORMAT, Maker, Wanted, env_mount, interpreters
 from sdlc.integrations.project.plan import ProjectPlan
@@ -37,7 +35,7 @@ from sdlc.integrations.sandbox import Mount, Sandbox, toolchain
 if TYPE_CHECKING:
     from sdlc.config import Settings
     from sdlc.integrations.artifacts import ArtifactStore
-    from sdlc.integrations.workspace import Workspace
+    from sdlc.integrations.workspace import Workspace, Workspaces
 
 _FAILURE_KEPT = 120.0
 """Seconds for which a failed set-up is not tried again: the steps of one run follow each other closely."""
@@ -70,14 +68,14 @@ class Environments:
     def __init__(
         self,
         settings: Settings,
+        workspaces: Workspaces,
         sandbox: Sandbox,
         artifacts: ArtifactStore,
         *,
         setup_seconds: float = SETUP_SECONDS,
     ) -> None:
         self._cache = settings.cache_dir.absolute()
-        # The same clones that the workspaces are made of (`Workspaces`).
-        self._clones = Clones(Git(self._cache / "git"), self._cache / "repositories")
+        self._clones = workspaces.clones
         self._sandbox = sandbox
         self._maker = Maker(self._cache, self._clones, sandbox, artifacts, setup_seconds)
         self._setup_seconds = setup_seconds

@@ -46,6 +46,8 @@ class PythonSetup(_Part):
     extras: tuple[str, ...] = ()
     groups: tuple[str, ...] = ()
     requirement_files: tuple[str, ...] = ()
+    dispensable_files: tuple[str, ...] = ()
+    """Those of `requirement_files` that are left out if they conflict with the rest."""
     requirements: tuple[str, ...] = ()
     """Test requirements that are written where no installer reads them: tox, nox, Poetry, PDM, Hatch."""
     tools: tuple[str, ...] = ()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import configparser
 import re
 import shlex
@@ -12,6 +11,17 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from sdlc.integrations.project.plan import Command, PythonSetup, Runner
+from sdlc.integrations.project.python_requirements import (
+    keyword_of,
+    nox_environment,
+    poetry_requirements,
+    requirement_files,
+    requirement_name,
+    setup_cfg_requirements,
+    setup_py_strings,
+    strings,
+    tox_environment,
+)
 from sdlc.integrations.project.rules import VERSION
 from sdlc.integrations.project.test_files import is_python_test, tests_nearby
 
@@ -21,11 +31,9 @@ TEST_NAMES = ("test", "tests", "testing", "dev", "develop", "development")
 INTEGRATION_FOLDERS = ("tests/integration", "tests/integration_tests", "test/integration", "integration_tests")
 """A folder of such a name is the only thing that makes tests integration tests without a word in `.sdlc.yml`."""
 
-_REQUIREMENTS = re.compile(
-    r"(?:requirements(?:[-_./](?:base|dev|develop|development|test|tests|testing))?"
-    r"|(?:dev|test|tests)[-_]requirements)\.txt\Z"
-)
 _MANIFESTS = ("pyproject.toml", "setup.py", "setup.cfg", "uv.lock", "tox.ini", "noxfile.py")
+_HOOK_VERSION = r"[/-]{program}(?:-pre-commit|-mirror|-python)*(?:\.git)?[\"']?\s+rev:\s*[\"']?v?(\d+(?:\.\d+)+)"
+"""Of a program's own hook: `…/ruff-pre-commit`, `…/mirrors-mypy`, `…/black`, and not of `…/blacken-docs`."""
 _USES_PYTEST = re.compile(r"^\s*(?:import pytest|from pytest\b)", re.MULTILINE)
 _USES_UNITTEST = re.compile(r"^\s*(?:import unittest|from unittest\b)", re.MULTILINE)
 
@@ -46,13 +54,19 @@ class PythonProject:
         self.tox = self._ini("tox.ini")
         self.pre_commit = texts.get(".pre-commit-config.yaml", "")
         self.test_files = [path for path in files if is_python_test(path)]
-        self.requirement_files = tuple(path for path in files if _REQUIREMENTS.match(path))
+        self._test_environments = (
+            tox_environment(self.tox, self._table("tool", "tox")),
+            nox_environment(texts.get("noxfile.py", "")),
+        )
+        self.requirement_files = requirement_files(
+            files, [path for one in self._test_environments for path in one.files]
+        )
 
     @property
     def is_python(self) -> bool:
         return bool(
             self.present.intersection(_MANIFESTS[:4])
-            or self.requirement_files
+            or self.requirement_files.wanted
             or self.test_files
             or any("/" not in path and path.endswith(".py") for path in self.files)
         )
@@ -71,7 +85,8 @@ class PythonProject:
             dependencies_only=not buildable and not locked and "project" in self.pyproject,
             extras=tuple(name for name in TEST_NAMES if name in self._extras()),
             groups=tuple(name for name in TEST_NAMES if name in self._table("dependency-groups")),
-            requirement_files=() if locked else self.requirement_files,
+            requirement_files=() if locked else self.requirement_files.wanted,
+            dispensable_files=() if locked else self.requirement_files.dispensable,
             requirements=() if locked else tuple(dict.fromkeys(self._loose_requirements())),
             tools=self._tools(commands),
         )
@@ -92,25 +107,25 @@ class PythonProject:
         names = set(self._table("project", "optional-dependencies")) | set(self._table("tool", "poetry", "extras"))
         if self.setup_cfg.has_section("options.extras_require"):
             names |= set(self.setup_cfg.options("options.extras_require"))
-        value = _keyword(self.texts.get("setup.py", ""), "extras_require")
+        value = keyword_of(self.texts.get("setup.py", ""), "extras_require")
         if isinstance(value, dict):
             names |= {key for key in value if isinstance(key, str)}
         return names
 
     def _loose_requirements(self) -> Iterable[str]:
-        yield from _tox_requirements(self.tox)
-        yield from _nox_requirements(self.texts.get("noxfile.py", ""))
-        yield from _strings(_keyword(self.texts.get("setup.py", ""), "tests_require"))
+        for environment in self._test_environments:
+            yield from environment.requirements
+        yield from strings(keyword_of(self.texts.get("setup.py", ""), "tests_require"))
         poetry = self._table("tool", "poetry")
         tables = [poetry.get("dev-dependencies"), *(_sub(group, "dependencies") for group in _values(poetry, "group"))]
         for table in tables:
-            yield from _poetry_requirements(table)
+            yield from poetry_requirements(table)
         for group in _values(self._table("tool", "pdm"), "dev-dependencies"):
-            yield from _strings(group)
+            yield from strings(group)
         for name, environment in self._table("tool", "hatch", "envs").items():
             if name == "default" or "test" in name:
-                yield from _strings(_sub(environment, "dependencies"))
-                yield from _strings(_sub(environment, "extra-dependencies"))
+                yield from strings(_sub(environment, "dependencies"))
+                yield from strings(_sub(environment, "extra-dependencies"))
 
     def _tools(self, commands: Iterable[Command]) -> tuple[str, ...]:
         tools: dict[str, None] = {}
@@ -126,8 +141,21 @@ class PythonProject:
 
     def _pin(self, program: str) -> str:
         """The version of pre-commit's hook, so that a checker newer than the project's own doesn't judge it."""
-        found = re.search(rf"{program}[\w-]*\s+rev:\s*[\"']?v?(\d+(?:\.\d+)+)", self.pre_commit)
-        return f"=={found[1]}" if found and program not in self._named() else ""
+        found = re.search(_HOOK_VERSION.format(program=program), self.pre_commit)
+        return f"=={found[1]}" if found and program not in self._required() else ""
+
+    def _required(self) -> frozenset[str]:
+        """The names of all that the project requires, in whatever table: there it says itself which version."""
+        project, tool = self._table("project"), self._table("tool")
+        found = [*self._loose_requirements(), *strings(project.get("dependencies"))]
+        tables = [project.get("optional-dependencies"), self.pyproject.get("dependency-groups")]
+        tables += [self._table("tool", "poetry", "extras")]
+        found += [
+            word for table in tables if isinstance(table, dict) for group in table.values() for word in strings(group)
+        ]
+        found += [*self._table("tool", "poetry", "dependencies"), *strings(_sub(tool.get("uv"), "dev-dependencies"))]
+        found += [*setup_cfg_requirements(self.setup_cfg), *setup_py_strings(self.texts.get("setup.py", ""))]
+        return frozenset(map(requirement_name, found))
 
     def _named(self) -> str:
         """Every text in which the project names its own requirements."""
@@ -251,71 +279,3 @@ def _sub(table: Any, name: str) -> Any:
 def _values(table: Mapping[str, Any], name: str) -> list[Any]:
     found = _sub(table, name)
     return list(found.values()) if isinstance(found, dict) else []
-
-
-def _strings(value: Any) -> list[str]:
-    return [item for item in value if isinstance(item, str)] if isinstance(value, list | tuple) else []
-
-
-def _keyword(source: str, name: str) -> Any:
-    """The literal value of a keyword argument anywhere in `setup.py`; None if it isn't one."""
-    try:
-        tree = ast.parse(source)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return None
-    for node in ast.walk(tree):
-        if isinstance(node, ast.keyword) and node.arg == name:
-            try:
-                return ast.literal_eval(node.value)
-            except (ValueError, TypeError, RecursionError, MemoryError):
-                return _literal_keys(node.value)
-    return None
-
-
-def _literal_keys(node: ast.expr) -> Any:
-    keys = node.keys if isinstance(node, ast.Dict) else []
-    return {key.value: None for key in keys if isinstance(key, ast.Constant) and isinstance(key.value, str)}
-
-
-_REQUIREMENT = re.compile(r"[A-Za-z0-9][\w.-]*(?:\[[\w,. -]*\])?\s*(?:[<>=!~;@].*)?\Z")
-
-
-def _tox_requirements(tox: configparser.RawConfigParser) -> Iterable[str]:
-    for line in tox.get("testenv", "deps", fallback="").splitlines():
-        requirement = line.split("#")[0].strip()
-        # `py38: mock` is for one environment of many, and `{[base]deps}` for tox to resolve.
-        if requirement and "{" not in requirement and ": " not in requirement and _REQUIREMENT.match(requirement):
-            yield requirement
-
-
-def _nox_requirements(source: str) -> Iterable[str]:
-    """The constant arguments of `session.install(…)` in sessions whose name has `test` in it."""
-    try:
-        tree = ast.parse(source)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return
-    for function in tree.body:
-        if not isinstance(function, ast.FunctionDef) or "test" not in function.name:
-            continue
-        for call in ast.walk(function):
-            if isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute) and call.func.attr == "install":
-                words = [arg.value for arg in call.args if isinstance(arg, ast.Constant) and isinstance(arg.value, str)]
-                if not any(word.startswith("-") for word in words):
-                    yield from (word for word in words if _REQUIREMENT.match(word))
-
-
-def _poetry_requirements(table: Any) -> Iterable[str]:
-    """Poetry's own tables as requirements: `^1.2` and `~1.2` become a lower bound, which is all that tests need."""
-    for name, wanted in table.items() if isinstance(table, dict) else ():
-        version = wanted.get("version", "*") if isinstance(wanted, dict) else wanted
-        if name == "python" or not isinstance(version, str):
-            continue
-        if isinstance(wanted, dict) and any(key in wanted for key in ("path", "git", "url")):
-            continue
-        bound = re.match(r"[\^~](\d[\w.]*)", version)
-        if bound:
-            yield f"{name}>={bound[1]}"
-        elif re.match(r"[<>=!]", version):
-            yield f"{name}{version}"
-        else:
-            yield f"{name}=={version}" if re.match(r"\d+(\.\d+)*\Z", version) else name

@@ -124,12 +124,13 @@ class SetupRun:
 
     async def _step(self, step: SetupStep) -> None:
         result = await self._run(step, step.argv)
-        if result.exit_code != 0 and step.instead and not result.timed_out:
-            first, result = result, await self._run(step, step.instead)
-            if result.exit_code == 0:
-                self._notes.append(
-                    f"`{_shown(step.argv)}` did not work ({self._reason(first)}); another Python was taken."
-                )
+        fits = not result.timed_out and re.search(step.instead_of, result.output)
+        if result.exit_code != 0 and step.instead and fits:
+            second = await self._run(step, step.instead)
+            if second.exit_code == 0:
+                self._notes.append(f"`{_shown(step.argv)}` did not work ({self._reason(result)}); {step.instead_note}.")
+            if second.exit_code == 0 or not step.instead_of:
+                result = second
         if result.exit_code != 0 and _NETWORK.search(result.output) and not result.timed_out:
             await asyncio.sleep(2)
             result = await self._run(step, step.argv)

@@ -25,6 +25,8 @@ print("%s" + json.dumps({"python": platform.python_version(), "modules": found})
 """
 """Lets every Python process of a run be measured when asked (COVERAGE_PROCESS_START), whoever starts it."""
 
+_CONFLICT = "No solution found|[Cc]onflict|unsatisfiable"
+"""How uv and pip say that requirements can't be had together."""
 _REQUESTS = {"coverage": "coverage[toml]"}
 
 
@@ -35,6 +37,10 @@ class SetupStep:
     argv: tuple[str, ...]
     instead: tuple[str, ...] = ()
     """Tried when `argv` fails, before that counts as a failure."""
+    instead_of: str = ""
+    """What the output must hold for that, as a pattern; empty: whatever it says."""
+    instead_note: str = "another Python was taken"
+    """What `instead` does in place of `argv`, for a person."""
     trusted: bool = False
     """Nothing of the repository takes part: run beside it, with the cache that all share."""
     optional: bool = False
@@ -98,8 +104,24 @@ def _venv(setup: PythonSetup, places: Places, *, seed: bool) -> list[SetupStep]:
 def _installs(setup: PythonSetup, places: Places) -> list[SetupStep]:
     if setup.locked:
         return _locked(setup, places)
+    words = _wanted(setup, places, setup.requirement_files)
+    if not words:
+        return []
+    # The tools are named once more, so that one resolution holds for them and what the project wants.
+    whole = _pip(places, *words, *_asked(setup.tools))
+    spared = [path for path in setup.requirement_files if path not in setup.dispensable_files]
+    loose = [tool.split("==")[0] for tool in setup.tools]
+    less = _pip(places, *_wanted(setup, places, spared), *_asked(loose))
+    if less == whole:
+        return [SetupStep(whole)]
+    left_out = [*setup.dispensable_files, *(f"the pin {tool}" for tool in setup.tools if "==" in tool)]
+    note = f"it was made without {', '.join(left_out)}"
+    return [SetupStep(whole, instead=less, instead_of=_CONFLICT, instead_note=note)]
+
+
+def _wanted(setup: PythonSetup, places: Places, files: Sequence[str]) -> list[str]:
     words: list[str] = []
-    for path in setup.requirement_files:
+    for path in files:
         words += ["-r", path]
     extras = ",".join(setup.extras)
     if setup.project:
@@ -109,11 +131,7 @@ def _installs(setup: PythonSetup, places: Places) -> list[SetupStep]:
         words += ["-r", "pyproject.toml", *(word for extra in setup.extras for word in ("--extra", extra))]
     for group in setup.groups:
         words += ["--group", group]
-    words += setup.requirements
-    if not words:
-        return []
-    # The tools are named once more, so that one resolution holds for them and what the project wants.
-    return [SetupStep(_pip(places, *words, *_asked(setup.tools)))]
+    return [*words, *setup.requirements]
 
 
 def _locked(setup: PythonSetup, places: Places) -> list[SetupStep]:

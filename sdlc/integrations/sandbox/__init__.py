@@ -1,8 +1,8 @@
 """Where code of a repository runs: everything that an engine, a test or an analyser executes.
 
-`open_sandbox(settings)` gives the configured one. Inside bubblewrap the workspace is at `/work`,
-HOME and /tmp are temporary, the system is read-only, there is no network unless it is asked for,
-and the environment is an allow-list. `none` has the allow-list and the time limit alone.
+`open_sandbox(settings)` gives the configured one. Inside bubblewrap the workspace is at `/work`, HOME and /tmp
+are temporary, the system is read-only, and the environment is an allow-list. There is no network; where it is
+asked for, a proxy leads to the public one and nowhere else. `none` has the allow-list and the time limit alone.
 """
 
 from __future__ import annotations

@@ -11,18 +11,22 @@ import signal
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from sdlc.config import SandboxSettings
 from sdlc.errors import SandboxUnavailable
 from sdlc.integrations import process
-from sdlc.integrations.sandbox import construction
+from sdlc.integrations.sandbox import construction, egress
+from sdlc.integrations.sandbox.allowed import AllowedHosts, mirrors
 from sdlc.integrations.sandbox.construction import Plan
-from sdlc.integrations.sandbox.network import certificate_mounts, network_environment
+from sdlc.integrations.sandbox.egress import Egress
+from sdlc.integrations.sandbox.network import certificate_mounts, network_environment, through
 from sdlc.integrations.sandbox.output import HeadAndTail
 from sdlc.integrations.sandbox.ownership import hand_over
 from sdlc.integrations.sandbox.port import WORK, CommandResult, Limit, Mount
+from sdlc.integrations.sandbox.proxy import Proxy
 from sdlc.integrations.sandbox.trouble import explain, find_programs
 from sdlc.integrations.sandbox.usage import INTERVAL, Watch
 
@@ -61,7 +65,7 @@ class Bubblewrap:
                 return
             programs = await find_programs(as_root=self._as_root)
             with tempfile.TemporaryDirectory(prefix="sdlc-check-", ignore_cleanup_errors=True) as folder:
-                plan = Plan(("/bin/true",), Path(folder), (), {}, network=False, cwd=WORK)
+                plan = Plan(("/bin/true",), Path(folder), (), {}, WORK)
                 result = await self._run(plan, programs, timeout=20, stdin=None)
             if result.exit_code != 0:
                 raise explain(result.output, WORK)
@@ -80,24 +84,36 @@ class Bubblewrap:
         stdin: bytes | None = None,
     ) -> CommandResult:
         """See `Sandbox.run`."""
-        certificates: tuple[Mount, ...] = ()
+        allowed: AllowedHosts | None = None
         if network:
-            env = {**network_environment(), **env}
-            certificates = certificate_mounts(env)
-        plan = Plan(tuple(command), workspace, (*certificates, *mounts), dict(env), network, cwd)
+            allowed = AllowedHosts([*mirrors(os.environ), *self._settings.allowed_hosts])
+            env = through(egress.ADDRESS, {**network_environment(), **env}, allowed)
+            mounts = (*certificate_mounts(env), *egress.python_mounts(), *mounts)
+        plan = Plan(tuple(command), workspace, tuple(mounts), dict(env), cwd)
         construction.validate(plan)
         await self.check()
         assert self._programs is not None  # noqa: S101 - check() has seen to it
-        return await self._run(plan, self._programs, timeout=timeout, stdin=stdin)
+        if allowed is None:
+            return await self._run(plan, self._programs, timeout=timeout, stdin=stdin)
+        proxy = Proxy(allowed, os.environ)
+        async with Egress(proxy) as way_out:
+            result = await self._run(plan, self._programs, timeout=timeout, stdin=stdin, way_out=way_out)
+        return replace(result, connections=proxy.connections, refused_hosts=proxy.refused_hosts)
 
     async def _run(
-        self, plan: Plan, programs: Mapping[str, str], *, timeout: float, stdin: bytes | None
+        self,
+        plan: Plan,
+        programs: Mapping[str, str],
+        *,
+        timeout: float,
+        stdin: bytes | None,
+        way_out: Egress | None = None,
     ) -> CommandResult:
         watch = await asyncio.to_thread(self._prepare, plan)
         made_for_mounts = construction.missing_mountpoints(plan)
         try:
             with _Running(plan, self._settings) as running:
-                await running.start(programs, as_root=self._as_root, stdin=stdin)
+                await running.start(programs, as_root=self._as_root, stdin=stdin, way_out=way_out)
                 try:
                     limit = await running.until_the_end(watch, timeout)
                 finally:
@@ -176,12 +192,15 @@ class _Running:
         """False when bubblewrap failed before the command could start."""
         return self._status.count(b'"exit-code"') == self._layers
 
-    async def start(self, programs: Mapping[str, str], *, as_root: bool, stdin: bytes | None) -> None:
+    async def start(
+        self, programs: Mapping[str, str], *, as_root: bool, stdin: bytes | None, way_out: Egress | None
+    ) -> None:
         status_fd = self._status_drain.writer
         self._layers = 2 if as_root else 1
         with contextlib.ExitStack() as files:
             file_fds = {
-                path: files.enter_context(process.input_file(text.encode())) for path, text in self._plan.files.items()
+                path: files.enter_context(process.input_file(text.encode()))
+                for path, text in construction.FILES.items()
             }
             inner = construction.arguments(
                 self._plan, self._settings, status_fd=status_fd, file_fds=file_fds, as_root=as_root
@@ -197,13 +216,20 @@ class _Running:
                     status_fd=outer_status_fd,
                     as_root=as_root,
                     programs=programs,
+                    first=way_out.prefix if way_out else (),
                 ),
                 env=_OUR_ENVIRONMENT,
                 stdin=stdin,
                 stdout=self._output_drain.writer,
                 stderr=self._output_drain.writer,
-                pass_fds=(arguments_fd, status_fd, *((outer_status_fd,) if as_root else ()), *file_fds.values()),
+                pass_fds=(
+                    *(arguments_fd, status_fd, *file_fds.values()),
+                    *((outer_status_fd,) if as_root else ()),
+                    *((way_out.descriptor,) if way_out else ()),
+                ),
             )
+        if way_out is not None:
+            way_out.close_theirs()
         self._output_drain.close_writer()
         self._status_drain.close_writer()
 

@@ -39,7 +39,6 @@ _ETC = (
     "pki", "protocols", "services", "shells", "ssl/certs", "ssl/openssl.cnf", "terminfo", "timezone",
 )
 # fmt: on
-_ETC_NETWORK = ("gai.conf", "hosts", "nsswitch.conf", "resolv.conf")
 
 FILES = {
     "/etc/passwd": (
@@ -47,12 +46,10 @@ FILES = {
         "nobody:x:65534:65534:nobody:/nonexistent:/bin/sh\n"
     ),
     "/etc/group": f"root:x:0:\nsandbox:x:{INSIDE_ID}:\nnogroup:x:65534:\n",
-}
-"""Made anew for each sandbox: the host's would tell who works there."""
-FILES_WITHOUT_NETWORK = {
     "/etc/hosts": "127.0.0.1 localhost sandbox\n::1 localhost\n",
     "/etc/nsswitch.conf": "passwd: files\ngroup: files\nhosts: files\nprotocols: files\nservices: files\n",
 }
+"""Made anew for each sandbox: the host's would tell who works there and with whom."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +60,6 @@ class Plan:
     workspace: Path
     mounts: Sequence[Mount]
     env: Mapping[str, str]
-    network: bool
     cwd: str
 
     @property
@@ -71,10 +67,6 @@ class Plan:
         """The workspace and the mounts, outer targets first, so that none covers another."""
         found = [Mount(self.workspace.absolute(), WORK, writable=True), *self.mounts]
         return sorted(found, key=lambda mount: len(PurePosixPath(mount.target).parts))
-
-    @property
-    def files(self) -> dict[str, str]:
-        return FILES if self.network else {**FILES, **FILES_WITHOUT_NETWORK}
 
 
 def validate(plan: Plan) -> None:
@@ -100,14 +92,15 @@ def command_line(
     status_fd: int,
     as_root: bool,
     programs: Mapping[str, str],
+    first: Sequence[str] = (),
 ) -> list[str]:
-    """What to start. `programs` are full paths.
+    """What to start. `programs` are full paths; `first` is what runs inside and becomes the command.
 
     `arguments_fd` is where the inner bubblewrap reads `arguments`. To `status_fd` each bubblewrap writes a line
     with its first process, and another one with the exit code if its command could be started.
     """
     inner = [programs["bwrap"], "--args", str(arguments_fd), "--"]
-    inner += [programs["prlimit"], *_resource_limits(settings), "--", *plan.command]
+    inner += [*first, programs["prlimit"], *_resource_limits(settings), "--", *plan.command]
     if not as_root:
         return inner
     # Its process namespace is what dies with us: bubblewrap itself has no right to signal another user's processes.
@@ -126,9 +119,7 @@ def arguments(
     parts = ["--unshare-user", "--unshare-all", "--disable-userns", "--die-with-parent", "--new-session"]
     parts += ["--cap-drop", "ALL", "--uid", str(INSIDE_ID), "--gid", str(INSIDE_ID), "--hostname", "sandbox"]
     parts += ["--json-status-fd", str(status_fd)]
-    if plan.network:
-        parts.append("--share-net")
-    parts += _system(plan)
+    parts += _system()
     parts += _temporary(settings)
     for path, descriptor in file_fds.items():
         parts += ["--perms", "0444", "--file", str(descriptor), path]
@@ -167,7 +158,7 @@ def _staged(number: int) -> str:
     return f"{_STAGE}/{number}"
 
 
-def _system(plan: Plan) -> Iterator[str]:
+def _system() -> Iterator[str]:
     yield from ("--ro-bind", "/usr", "/usr")
     for name in ("bin", "sbin", "lib", "lib32", "lib64", "libx32"):
         path = Path("/", name)
@@ -175,7 +166,7 @@ def _system(plan: Plan) -> Iterator[str]:
             yield from ("--symlink", str(path.readlink()), str(path))
         elif path.is_dir():
             yield from ("--ro-bind", str(path), str(path))
-    for pattern in [*_ETC, *(_ETC_NETWORK if plan.network else ())]:
+    for pattern in _ETC:
         for path in sorted(Path("/etc").glob(pattern)):
             yield from ("--ro-bind-try", str(path), str(path))
     yield from ("--proc", "/proc", "--dev", "/dev")

@@ -41,6 +41,10 @@ class CommandResult:
     """What the command was killed for, or failed of; None: it ended by itself."""
     seconds: float
     sandboxed: bool
+    connections: int = 0
+    """That a command with network made to its way out."""
+    refused_hosts: tuple[str, ...] = ()
+    """What it asked for there and wasn't led to: the first names and addresses, for the log and a person."""
 
 
 class Sandbox(Protocol):
@@ -61,8 +65,11 @@ class Sandbox(Protocol):
     ) -> CommandResult:
         """Run `command` with `workspace` to write to, for at most `timeout` seconds.
 
-        Whatever it started is dead when this returns, and when it is cancelled. With `network` the environment
-        also has the worker's proxies, mirrors and certificates, as far as there is no credential in them.
+        Whatever it started is dead when this returns, and when it is cancelled. With `network` the command
+        reaches the public network by HTTP(S) through a proxy that its environment names, and nothing else:
+        not this machine, no private address, no metadata of a cloud, no name server, and nothing by ssh. The
+        environment also has the worker's mirrors and certificates, as far as there is no credential in them;
+        the hosts of those mirrors may be private. `none` can neither deny nor bound the network.
         Raises SandboxUnavailable, and ConfigurationError for a workspace or mount that isn't there.
         """
         ...

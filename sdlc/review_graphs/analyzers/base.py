@@ -43,6 +43,8 @@ class Call:
     """
 
     command: tuple[str, ...]
+    note: str = ""
+    """What the report shall say in any case."""
     fallback: tuple[str, ...] = ()
     """Run instead when the first ends without a report, with `fallback_note` said."""
     fallback_note: str = ""
@@ -85,7 +87,7 @@ class Analyser(Protocol):
     def looks_at(self, path: str) -> bool: ...
 
     def call(self, subject: Subject, program: Sequence[str]) -> Call:
-        """The command for these files; `program` is what `start` gave."""
+        """The command for these files; `program` is what `start` gave. May take a second: not for the event loop."""
         ...
 
     def read(self, report: bytes, root: str) -> Analysis:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import re
 import sys
-import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from sdlc.domain import Severity
+from sdlc.integrations.toml_file import read_toml
 from sdlc.review_graphs.analyzers.base import (
     AnalyserFailed,
     Analysis,
@@ -94,13 +94,15 @@ class Ruff:
         return is_python(path)
 
     def call(self, subject: Subject, program: Sequence[str]) -> Call:
-        own = _own_options(subject.configuration)
-        target = {"target-version": _target(subject.configuration)}
+        documents, problem = _documents(subject.configuration)
+        own = _own_options(documents)
+        target = {"target-version": _target(documents)}
         fallback = _command(program, subject, target)
         if not own:
-            return Call(command=fallback)
+            return Call(command=fallback, note=problem)
         note = "the repository's own ruff configuration could not be used; our selection was run alone"
-        return Call(command=_command(program, subject, {**target, **own}), fallback=fallback, fallback_note=note)
+        command = _command(program, subject, {**target, **own})
+        return Call(command=command, note=problem, fallback=fallback, fallback_note=note)
 
     def read(self, report: bytes, root: str) -> Analysis:
         findings: list[Raw] = []
@@ -146,7 +148,9 @@ def _command(program: Sequence[str], subject: Subject, own: Mapping[str, Any]) -
     options += [f"lint.{key} = {_toml(value)}" for key, value in lint.items()]
     return (
         *program,
-        *("check", "--isolated", "--no-cache", "--quiet", "--no-fix"),
+        # A `noqa` that comes with the change would let the change excuse itself; those of the base are set apart
+        # with everything else that the base has.
+        *("check", "--isolated", "--no-cache", "--quiet", "--no-fix", "--ignore-noqa"),
         *("--output-format", "json", "--output-file", subject.report),
         *("--select", ",".join(dict.fromkeys(select)), "--ignore", ",".join(dict.fromkeys(ignore))),
         *(argument for option in options for argument in ("--config", option)),
@@ -155,31 +159,34 @@ def _command(program: Sequence[str], subject: Subject, own: Mapping[str, Any]) -
     )
 
 
-def _own_options(configuration: Mapping[str, bytes]) -> dict[str, Any]:
-    """What the repository tells ruff about linting, as `{"lint": {...}, "line-length": …}`; empty if nothing."""
-    for name in CONFIGURATION:
-        if name not in configuration:
-            continue
+def _documents(configuration: Mapping[str, bytes]) -> tuple[dict[str, dict[str, Any]], str]:
+    """The configuration files as tables, and what can't be read of them, for the report."""
+    documents: dict[str, dict[str, Any]] = {}
+    problems: list[str] = []
+    for name in (name for name in CONFIGURATION if name in configuration):
         try:
-            document = tomllib.loads(configuration[name].decode("utf-8"))
-        except (UnicodeDecodeError, tomllib.TOMLDecodeError):
-            continue
-        table = document.get("tool", {}).get("ruff") if name == "pyproject.toml" else document
+            documents[name] = read_toml(configuration[name]) or {}
+        except ValueError as error:
+            problems.append(f"{name} of the base was left out: {error}")
+    return documents, "; ".join(problems)
+
+
+def _own_options(documents: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
+    """What the repository tells ruff about linting, as `{"lint": {...}, "line-length": …}`; empty if nothing."""
+    for name, document in documents.items():
+        tool = document.get("tool")
+        table = (tool.get("ruff") if isinstance(tool, dict) else None) if name == "pyproject.toml" else document
         if isinstance(table, dict):
             return _linting(table)
     return {}
 
 
-def _target(configuration: Mapping[str, bytes]) -> str:
+def _target(documents: Mapping[str, dict[str, Any]]) -> str:
     """The oldest Python that the project supports, as ruff names it; the newest one if it doesn't say.
 
     Isolated, ruff would take an old one, and call the syntax of a newer one an error.
     """
-    try:
-        document = tomllib.loads(configuration.get("pyproject.toml", b"").decode("utf-8"))
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError):
-        document = {}
-    project = document.get("project")
+    project = documents.get("pyproject.toml", {}).get("project")
     declared = str(project.get("requires-python", "")) if isinstance(project, dict) else ""
     found = re.search(r"(?:>=?|~=|===?)\s*3\.(\d+)", declared)
     return f"py3{min(max(int(found[1]), OLDEST_PYTHON), NEWEST_PYTHON)}" if found else f"py3{NEWEST_PYTHON}"
