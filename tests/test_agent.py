@@ -108,7 +108,7 @@ class Bench:
 class NoEnvironments:
     """The repository needs nothing: what the host has is enough."""
 
-    async def ensure(self, workspace: object) -> SimpleNamespace:
+    async def ensure(self, workspace: object, scratch: str = "") -> SimpleNamespace:
         return SimpleNamespace(mounts=(), env={}, state="none", note="", log=None)
 
 

@@ -69,7 +69,7 @@ async def bench(settings: Settings, tmp_path: Path, request: pytest.FixtureReque
     bare = new_bare(checkout, tmp_path / "bare.git")
     environment = getattr(request, "param", Environment())
 
-    async def ensure(workspace: object) -> Environment:
+    async def ensure(workspace: object, scratch: str = "") -> Environment:
         return environment
 
     engine = EngineSettings(command_seconds=20, output_chars=2_000)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -15,6 +17,10 @@ from threading import Thread
 
 import pytest
 
+from sdlc.cli.demo_model import mark_as_demo, model_of_a_demo
+from sdlc.cli.interrupts import Interrupted, wait_for
+from sdlc.cli.preflight import check_model
+from sdlc.config import Settings
 from sdlc.demo.scripted_model import MODEL, ScriptedModel
 from tests.commands import Done, sdlc
 from tests.repositories import Checkout, git, new_bare, new_checkout
@@ -379,6 +385,39 @@ def test_a_server_that_takes_connections_and_says_nothing_is_told(monkeypatch: p
 def test_an_address_without_a_port_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TEMPORAL_ADDRESS", "temporal.internal")
     refused(sdlc("list"), "write host:port")
+
+
+# --- leaving ----------------------------------------------------------------------------------
+
+
+def test_a_second_signal_does_not_break_the_tidying_up_that_the_first_began(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    tidied = []
+
+    async def work() -> None:
+        try:
+            os.kill(os.getpid(), signal.SIGINT)
+            await asyncio.sleep(10)
+        finally:
+            os.kill(os.getpid(), signal.SIGTERM)
+            await asyncio.sleep(0.05)
+            tidied.append("up")
+
+    with pytest.raises(Interrupted):
+        wait_for(work())
+    assert tidied == ["up"]
+    assert "Still giving back what is in hand" in capsys.readouterr().err
+
+
+async def test_a_demo_that_was_left_goes_on_with_its_scripted_model(tmp_path: Path) -> None:
+    demo = Settings(data_dir=tmp_path)
+    async with model_of_a_demo(demo) as equipped:
+        assert equipped is demo
+    mark_as_demo(demo)
+    async with model_of_a_demo(demo) as equipped:
+        await check_model(equipped)
+        assert equipped.llm.name == MODEL
 
 
 # --- faults of our own ------------------------------------------------------------------------

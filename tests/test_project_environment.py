@@ -91,6 +91,33 @@ async def test_another_lock_file_makes_another_environment(stage: Stage, money: 
     assert (await ensured(stage, unrelated)).key == before.key
 
 
+async def test_what_a_changes_own_build_code_leaves_behind_reaches_nobody_else(
+    stage: Stage, money: GitRepository
+) -> None:
+    rules = "setup: sh build.sh; cp things.lock $VIRTUAL_ENV/lock 2>/dev/null || cp things.lock /env/lock\n"
+    base = {".sdlc.yml": rules, "things.lock": "1", "build.sh": "true\n"}
+    poison = money.change(base, {"things.lock": "2", "build.sh": "touch /env/poison /cache/poison\n"})
+    assert (await ensured(stage, poison)).state == "ready"
+    assert (await ran(stage, poison, "test -e /env/poison")).exit_code == 0
+    # Clean files with the same set-up inputs: as another change, and as the base of a later one.
+    clean = money.change(base, {"things.lock": "2"})
+    assert (await ran(stage, clean, "test -e /env/poison")).exit_code != 0
+    later = money.change({**base, "things.lock": "2"}, {"a.py": ""})
+    assert (await ran(stage, later, "test -e /env/poison", later.base_sha)).exit_code != 0
+    assert not list(stage.services.settings.cache_dir.rglob("packages/**/poison"))
+
+
+async def test_commits_that_are_worked_on_share_a_scratch_environment(stage: Stage, money: GitRepository) -> None:
+    base = {".sdlc.yml": "setup: cat things.lock\n", "things.lock": "1"}
+    one, two = (money.change(base, {"things.lock": "2", "a.py": text}) for text in ("1", "2"))
+    keys = set()
+    for change in (one, two):
+        async with stage.services.workspaces.at(change.repository, change.head_sha) as workspace:
+            keys.add((await stage.services.environments.ensure(workspace, scratch="run")).key)
+    assert len(keys) == 1
+    assert len({(await ensured(stage, change)).key for change in (one, two)} | keys) == 3
+
+
 async def test_the_rules_are_those_of_the_base_commit(stage: Stage, money: GitRepository) -> None:
     change = money.change({**NO_SETUP, ".sdlc.yml": "unit: ./base\n"}, {".sdlc.yml": "unit: 'true'\n"})
     environment = await ensured(stage, change)

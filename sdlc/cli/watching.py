@@ -15,7 +15,7 @@ from sdlc.cli.context import say
 from sdlc.cli.view import console, plain, progress_view, step_line, trouble_line
 from sdlc.domain import RunState
 from sdlc.errors import ServiceUnavailable
-from sdlc.progress import RunProgress, StepState
+from sdlc.progress import RunProgress, StepProgress, StepState
 from sdlc.runtime.runs import Look, Runs
 
 LOOK_EVERY = 0.3
@@ -23,6 +23,9 @@ LOOK_EVERY = 0.3
 
 _UNCHANGED_SECONDS = 2.0
 """After a decision the run takes this long at most to go on, unless more decisions are needed."""
+
+_LONG_SECONDS = 5.0
+"""A step at work is worth a line of its own after this; most are over before."""
 
 _NO_ANSWER = "The server or its worker does not answer; waiting for it …"
 
@@ -93,7 +96,7 @@ async def _watch_lines(runs: Runs, key: str, until: Until) -> RunProgress:
         else:
             progress = look.progress
             for step in sorted(progress.steps, key=lambda one: (one.ended is None, one.ended, one.number)):
-                if step.attempts and step.state is not StepState.RUNNING:
+                if step.attempts and (step.state is not StepState.RUNNING or _takes_long(step)):
                     tell(step_line(step), step.name, step.attempts, step.state, step.result)
             for trouble in look.troubles:
                 tell(f"Trying again: {trouble_line(trouble)}", trouble.activity, trouble.attempt, trouble.message)
@@ -104,6 +107,10 @@ async def _watch_lines(runs: Runs, key: str, until: Until) -> RunProgress:
             if until(progress):
                 return progress
         await asyncio.sleep(LOOK_EVERY)
+
+
+def _takes_long(step: StepProgress) -> bool:
+    return step.started is not None and (datetime.now(UTC) - step.started).total_seconds() > _LONG_SECONDS
 
 
 async def _look(runs: Runs, key: str) -> Look | None:

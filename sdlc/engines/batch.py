@@ -53,7 +53,12 @@ class Batch:
         services = self._services
         settings = services.settings.engine
         toolbox = Toolbox(
-            workspace, services.sandbox, services.environments, settings, max(_BATCH_SECONDS, settings.command_seconds)
+            workspace,
+            services.sandbox,
+            services.environments,
+            settings,
+            max(_BATCH_SECONDS, settings.command_seconds),
+            scratch=self._request.run.run_id,
         )
         for call, problem in zip(calls, problems, strict=False):
             if self._ended:

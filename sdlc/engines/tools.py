@@ -110,6 +110,8 @@ class Toolbox:
     settings: EngineSettings
     seconds: float
     """For all commands of the batch together."""
+    scratch: str = ""
+    """Names the environment that the commits of one run share while they are worked on."""
     clock: Callable[[], float] = time.monotonic
     _environment: Environment | None = field(default=None, init=False)
     _began: float = field(default=0.0, init=False)
@@ -142,7 +144,7 @@ class Toolbox:
         if self._environment is None:
             # So that `git status` and `git diff origin/main` work; before the first command, which may have changed it.
             await self.workspace.sandbox_git()
-            self._environment = await self.environments.ensure(self.workspace)
+            self._environment = await self.environments.ensure(self.workspace, scratch=self.scratch)
         left = self.seconds - (self.clock() - self._began)
         if left < 1:
             raise ToolRefused("The time for the commands of one message is over; call this one again on its own.")

@@ -81,13 +81,16 @@ class Environments:
         self._setup_seconds = setup_seconds
         self._trees: dict[str, Tree] = {}
 
-    async def ensure(self, workspace: Workspace, *, base_sha: str = "") -> Environment:
+    async def ensure(self, workspace: Workspace, *, base_sha: str = "", scratch: str = "") -> Environment:
         """The environment of a workspace, made if it isn't there.
 
+        Where a change touches what set-up reads, its environment is its own: made for exactly these files, or,
+        with a name for `scratch`, once for all commits under that name. A scratch environment may hold what an
+        earlier commit's build code has left in it: good enough to work with, never to judge by.
         `base_sha` is the commit whose `.sdlc.yml` counts; default that of the repository. A failed
         set-up is a state, not an exception. Raises what the sandbox and git raise.
         """
-        wanted = await self._wanted(workspace, base_sha or workspace.repository.base_sha)
+        wanted = await self._wanted(workspace, base_sha or workspace.repository.base_sha, scratch)
         state: State = "none"
         made = None
         if wanted.plan.needs_setup:
@@ -128,7 +131,7 @@ class Environments:
 
     # --- what is wanted ---------------------------------------------------------------------
 
-    async def _wanted(self, workspace: Workspace, base_sha: str) -> Wanted:
+    async def _wanted(self, workspace: Workspace, base_sha: str, scratch: str) -> Wanted:
         base = await self._tree(workspace, base_sha)
         head = base if workspace.sha == base_sha else await self._tree(workspace, workspace.sha)
         rules, notes = await self._rules(workspace, base)
@@ -138,7 +141,9 @@ class Environments:
         if key == self._key(workspace, base, base_plan):
             # Made from the base, so that what a change brings along can't stay behind for others.
             return Wanted(key, head_plan, base, notes)
-        return Wanted(key, head_plan, head, notes)
+        whose = f"scratch {scratch}" if scratch else head.digest
+        key = hashlib.sha256(f"{key} {whose}".encode()).hexdigest()[:32]
+        return Wanted(key, head_plan, head, notes, from_base=False)
 
     async def _tree(self, workspace: Workspace, sha: str) -> Tree:
         if sha not in self._trees:

@@ -49,6 +49,9 @@ class Wanted:
     tree: Tree
     """What it is made from."""
     notes: tuple[str, ...] = ()
+    from_base: bool = True
+    """Made from the base. One that is made from a change may hold whatever the change's own build code has put
+    there: it is kept apart, with downloads of its own."""
 
 
 class Maker:
@@ -70,13 +73,14 @@ class Maker:
         begun = await self._begin(wanted.plan, folder, env)
         try:
             work = await self._files(wanted, repository, folder / "work")
-            run = self._run(wanted.plan, folder, work, env, repository)
+            run = self._run(wanted.plan, folder, work, env, repository, from_base=wanted.from_base)
             steps = setup_steps(wanted.plan, run.places)
             made = await run.make([step for step in steps if not (begun and step.trusted)])
             if made.ok:
                 made = await run.collected(made, frozenset(wanted.tree.blobs))
         finally:
             await throw_away(folder / "work")
+            await throw_away(folder / "packages")
         notes = [begun.note if begun else "", made.note]
         log = await self._artifacts.put(f"{begun.text if begun else ''}{made.text}", name="environment.log")
         return made.model_copy(update={"note": " ".join(filter(None, notes)), "log": log, "text": ""})
@@ -114,7 +118,14 @@ class Maker:
         return (folder, made) if made.ok and not made.left_out else None
 
     def _run(
-        self, plan: ProjectPlan, folder: Path, work: Path, env: dict[str, str], repository: Repository | None
+        self,
+        plan: ProjectPlan,
+        folder: Path,
+        work: Path,
+        env: dict[str, str],
+        repository: Repository | None,
+        *,
+        from_base: bool = True,
     ) -> SetupRun:
         passed, certificates = passed_through(os.environ, "host" if self._sandbox.name == "none" else "")
         own = hashlib.sha256(repository.url.encode()).hexdigest()[:16] if repository else "tools"
@@ -122,7 +133,10 @@ class Maker:
             sandbox=self._sandbox,
             folder=folder,
             work=work,
-            caches=(self._cache / "packages" / "tools", self._cache / "packages" / own),
+            caches=(
+                self._cache / "packages" / "tools",
+                self._cache / "packages" / own if from_base else folder / "packages",
+            ),
             places=self._places(work, folder),
             env={**passed, **env},
             own_env=plan.env,

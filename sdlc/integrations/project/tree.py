@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 
 from sdlc.integrations.git.runner import Git
@@ -18,6 +19,12 @@ class Tree:
     """Path → the object's name, of regular files whose path is plain text."""
     texts: dict[str, str]
     """Contents of the files that discovery wants to see."""
+
+    @property
+    def digest(self) -> str:
+        """Names exactly these files, whatever commit holds them."""
+        listed = "\0".join(f"{path}\0{blob}" for path, blob in sorted(self.blobs.items()))
+        return hashlib.sha256(listed.encode()).hexdigest()
 
     @property
     def files(self) -> list[str]:
