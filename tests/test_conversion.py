@@ -29,7 +29,7 @@ async def test_a_model_comes_back_as_it_was(settings: Settings) -> None:
 
 async def test_a_payload_above_the_threshold_goes_to_the_folder_and_comes_back(settings: Settings) -> None:
     converter = data_converter(settings)
-    small, large = Ticket(key="A-1", title="s"), Ticket(key="A-2", title="l", description="x" * 5_000)
+    small, large = Ticket(key="A-1", title="s"), Ticket(key="A-2", title="l", description="x" * 20_000)
     payloads = await converter.encode([small, large])
     assert [b"xxxx" in payload.data for payload in payloads] == [False, False]
     assert payloads[1].ByteSize() < 500
@@ -40,19 +40,19 @@ async def test_a_payload_above_the_threshold_goes_to_the_folder_and_comes_back(s
 
 async def test_the_same_payload_is_kept_once(settings: Settings) -> None:
     converter = data_converter(settings)
-    first, second = await converter.encode(["y" * 9_000, "y" * 9_000])
+    first, second = await converter.encode(["y" * 20_000, "y" * 20_000])
     assert first == second
     assert len(stored(settings)) == 1
 
 
 async def test_the_threshold_is_configurable(settings: Settings) -> None:
     generous = settings.model_copy(update={"storage": StorageSettings(payload_threshold_bytes=100_000)})
-    await data_converter(generous).encode(["y" * 9_000])
+    await data_converter(generous).encode(["y" * 20_000])
     assert stored(generous) == []
 
 
 async def test_a_folder_that_lacks_the_payload_is_named_with_its_setting(settings: Settings, tmp_path: Path) -> None:
-    payloads = await data_converter(settings).encode(["z" * 9_000])
+    payloads = await data_converter(settings).encode(["z" * 20_000])
     elsewhere = settings.model_copy(update={"storage": StorageSettings(folder=tmp_path / "elsewhere")})
     with pytest.raises(PayloadMissing, match=r"elsewhere.*storage\.folder"):
         await data_converter(elsewhere).decode(payloads)
@@ -60,7 +60,7 @@ async def test_a_folder_that_lacks_the_payload_is_named_with_its_setting(setting
 
 async def test_a_damaged_payload_is_not_taken_for_the_real_one(settings: Settings) -> None:
     converter = data_converter(settings)
-    payloads = await converter.encode(["z" * 9_000])
+    payloads = await converter.encode(["z" * 20_000])
     stored(settings)[0].write_bytes(b"damaged")
     with pytest.raises(PayloadMissing, match="damaged"):
         await converter.decode(payloads)

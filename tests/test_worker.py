@@ -26,6 +26,7 @@ from temporalio.worker import Replayer, Worker
 from sdlc.config import ModelSettings, Settings
 from sdlc.domain import Finding, Panel, Severity
 from sdlc.errors import FinalError, ServiceUnavailable, TicketInvalid, WorkspaceBroken
+from sdlc.integrations.llm import Models
 from sdlc.integrations.services import Services
 from sdlc.runtime import embedded as embedding
 from sdlc.runtime.activity_failures import LONGEST_DELAY, ActivityInterceptor, as_failure
@@ -208,6 +209,7 @@ def toy_embedded(monkeypatch: pytest.MonkeyPatch, temporal_binary: Path) -> None
     class OnlySettings:
         def __init__(self, settings: Settings) -> None:
             self.settings = settings
+            self.models = Models(settings.llm)
 
     monkeypatch.setenv("PATH", f"{temporal_binary.parent}:{os.environ['PATH']}")
     monkeypatch.setattr(embedding, "_worker", toy)
