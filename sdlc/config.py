@@ -264,6 +264,8 @@ def _validated(file: Path | None, overrides: Mapping[str, Any]) -> Settings:
             else first["msg"]
         )
         raise ConfigurationError(f"Configuration: `{place}` ({where}): {mend}.") from error
+    except ConfigurationError:
+        raise
     except Exception as error:  # a YAML error has no common base that pydantic-settings promises
         raise ConfigurationError(f"Configuration file {file} can't be read: {error}") from error
     return Settings.model_construct(**{name: getattr(settings, name) for name in Settings.model_fields})

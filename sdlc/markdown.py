@@ -16,6 +16,7 @@ MAX_LINE = 60_000
 """Characters of one line; more is a file that somebody pasted."""
 
 _TICKS = re.compile(r"`+")
+_FENCE = re.compile(r"^ {0,3}(`{3,}|~{3,})[\w+-]{0,30}\s*$")
 # Every repetition is bounded, so that a long line costs no more than its length.
 _ACTIVE = re.compile(
     r"(?:[a-z][a-z0-9+.-]{0,30}://|www\.|(?:mailto|javascript|data|vbscript|xmpp):)"
@@ -51,9 +52,15 @@ def code_cell(text: str, limit: int = MAX_LINE) -> str:
 
 
 def quote(text: str, limit: int = MAX_LINE) -> str:
-    """`text` as a block quote, line by line; `limit` in characters, the cut is said. Empty for nothing."""
+    """`text` as a block quote, line by line; `limit` in characters, the cut is said. Empty for nothing.
+
+    Its code blocks stay code blocks, with a fence that they can't end.
+    """
     shown, cut = _capped(visible_text(text)[0].strip("\n"), limit)
-    lines = [f"> {inline(line)}".rstrip() for line in shown.split("\n")]
+    lines: list[str] = []
+    for block, is_code in _blocks(shown.split("\n")):
+        made = fenced("\n".join(block)).split("\n") if is_code else [inline(line) for line in block]
+        lines += [f"> {line}".rstrip() for line in made]
     if cut:
         lines += [">", f"> *… {cut:,} more characters are left out here.*"]
     return "\n".join(lines) if shown.strip() else ""
@@ -86,6 +93,27 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     if not lines:
         return ""
     return "\n".join([f"| {' | '.join(header)} |", "|" + "---|" * len(header), *lines])
+
+
+def _blocks(lines: Sequence[str]) -> Iterable[tuple[list[str], bool]]:
+    """Runs of lines, and whether each is the inside of a fenced code block. One that is never closed is none."""
+    block: list[str] = []
+    rest = list(lines)
+    while rest:
+        line = rest.pop(0)
+        fence = _FENCE.match(line)
+        end = next((at for at, other in enumerate(rest) if fence and other.strip() == fence[1]), None)
+        if end is None:
+            block.append(line)
+            continue
+        if block:
+            yield block, False
+            block = []
+        if any(inside.strip() for inside in rest[:end]):
+            yield rest[:end], True
+        del rest[: end + 1]
+    if block:
+        yield block, False
 
 
 def _inline(text: str, limit: int, *, in_table: bool) -> str:

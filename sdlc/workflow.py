@@ -48,7 +48,7 @@ with workflow.unsafe.imports_passed_through():
         TestReport,
         Ticket,
     )
-    from sdlc.naming import branch_name
+    from sdlc.naming import branch_name, counted
     from sdlc.progress import RunOutcome, Step, StepState
     from sdlc.run_payloads import ModelChosen, Spoken
     from sdlc.step_runner import StepRunner
@@ -402,7 +402,7 @@ class SdlcWorkflow(StepRunner):
         await self.run_step(
             Step.PUBLISH_REVIEWS,
             lambda: self.call(do.PUBLISH_REVIEWS, request, Step.PUBLISH_REVIEWS),
-            said=lambda _: f"{len(self.open_findings())} findings, one status per panel",
+            said=lambda _: f"{counted(len(self.open_findings()), 'finding')}, one status per panel",
         )
 
     async def _request_approval(self, pull_request: PullRequest) -> None:
@@ -422,7 +422,7 @@ class SdlcWorkflow(StepRunner):
         self.enter(Step.AWAIT_APPROVAL, StepState.WAITING)
         while True:
             self.state = RunState.AWAITING_APPROVAL
-            self.waits_for = f"{self.policy.approval.required} approval(s) of {self.pull_request_url()}"
+            self.waits_for = f"{counted(self.policy.approval.required, 'approval')} of {self.pull_request_url()}"
             self.show()
             if await self._decided_in_time():
                 break
@@ -559,7 +559,7 @@ def _panel_line(report: PanelReport) -> str:
     if report.state is PanelState.INCOMPLETE:
         failed = [source for source in report.sources if source.state is SourceState.FAILED]
         return "incomplete: " + "; ".join(f"{source.name}: {source.note}" for source in failed)
-    return f"{len(report.findings)} findings" if report.findings else "clean"
+    return counted(len(report.findings), "finding") if report.findings else "clean"
 
 
 def _tests_line(report: TestReport) -> str:
@@ -567,7 +567,8 @@ def _tests_line(report: TestReport) -> str:
         return report.note or "none declared"
     if report.proof is not None:
         covered = f", {report.proof.coverage.percent:g} % of changed lines covered" if report.proof.coverage else ""
-        return f"{len(report.proof.shown)} tests fail on base and pass on head{covered}"
+        shown = len(report.proof.shown)
+        return f"{counted(shown, 'test')} red on the base and green on the head{covered}"
     counts = f"{report.passed} passed, {len(report.new_failures)} failed"
     return counts if report.outcome is TestOutcome.PASSED else f"{report.outcome.value}: {counts} {report.note}".strip()
 

@@ -178,10 +178,13 @@ async def serve(settings: Settings, say: Callable[[str], None]) -> None:
 async def work(settings: Settings, say: Callable[[str], None]) -> None:
     """A worker alone until a signal comes."""
     configure_logging(settings)
-    client = await connect(settings)
-    async with running(build_worker(client, build_services(settings))):
-        say(f"The worker for task queue {task_queue(settings)} is ready.")
-        await _signalled()
+    client, services = await connect(settings), build_services(settings)
+    try:
+        async with running(build_worker(client, services)):
+            say(f"The worker for task queue {task_queue(settings)} is ready.")
+            await _signalled()
+    finally:
+        await services.models.close()
 
 
 async def _signalled() -> None:

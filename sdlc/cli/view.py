@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from sdlc.domain import AuditEntry, Finding, Proof, RunState, Severity, TestOutcome, TestReport, Usage
+from sdlc.naming import counted
 from sdlc.progress import RunProgress, StepProgress, StepState
 from sdlc.runtime.runs import RunRow, Trouble
 
@@ -131,10 +132,6 @@ def usage_line(usage: Usage) -> str:
     cost = "cost unknown" if usage.usd is None else f"{usage.usd:.4f} USD" if usage.usd else "no cost"
     tokens = usage.input_tokens + usage.output_tokens
     return f"{counted(usage.model_calls, 'model call')}, {tokens:,} tokens, {cost}"
-
-
-def counted(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def evidence_view(progress: RunProgress) -> RenderableType:

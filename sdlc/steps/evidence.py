@@ -25,6 +25,7 @@ from sdlc.domain import (
 )
 from sdlc.finding_comment import place
 from sdlc.markdown import cell, code, code_cell, inline, link, quote
+from sdlc.naming import counted
 from sdlc.steps.not_verified import not_verified, proof_tests, report_of
 from sdlc.untrusted import visible_text
 
@@ -304,11 +305,6 @@ def _status(evidence: Evidence, panel: Panel) -> tuple[str, str]:
         said = f"incomplete ({visible_text(missing)[0] or 'it could not be run'}): {said}"
     bad = report.state is PanelState.INCOMPLETE or any(f.severity.rank <= Severity.MAJOR.rank for f in found)
     return "failure" if bad else "success", said[:MAX_STATUS]
-
-
-def counted(number: int, what: str) -> str:
-    """`1 file`, `2 files`."""
-    return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 def by_severity(findings: Sequence[Finding]) -> str:
