@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from sdlc.activities import Evidence
 from sdlc.domain import ApprovalDecision, PullRequest, PullRequestState
 from sdlc.markdown import code, inline, link
-from sdlc.steps.evidence import cost, counted, headline
+from sdlc.naming import counted
+from sdlc.steps.evidence import cost, headline
 
 
 def approval_comment(evidence: Evidence, pull_request: PullRequest, reviewers: Sequence[str]) -> str:
