@@ -357,6 +357,15 @@ def test_tests_that_fail_alike_without_the_change_are_not_told_as_a_broken_envir
     assert "Unit tests say nothing about the change (It fails alike.)." in said
 
 
+def test_files_that_no_reviewer_has_read_are_named_once() -> None:
+    unread = SourceReport(
+        name="files not read", kind="unread", state=SourceState.NOT_RUN, required=False, note="a.bin (binary)"
+    )
+    panels = with_panels(*(panel(which, sources=(unread,)) for which in Panel))
+    said = not_verified(evidence(panel_reports=panels))
+    assert [line for line in said if "a.bin" in line] == ["No reviewer has read some files: a.bin (binary)"]
+
+
 @pytest.mark.parametrize(
     ("change", "says"),
     [

@@ -28,6 +28,7 @@ def not_verified(evidence: Evidence) -> list[str]:
 
 def _panels_not_verified(evidence: Evidence) -> Iterable[str]:
     head = evidence.change.head_sha
+    unread: dict[str, None] = {}  # the panels look at the same change: said once
     for panel in Panel:
         report = report_of(evidence, panel)
         if report is None:
@@ -36,10 +37,14 @@ def _panels_not_verified(evidence: Evidence) -> Iterable[str]:
         if report.head_sha != head:
             yield f"The {panel.value} panel looked at {code(report.head_sha[:10])}, which is not the head."
         for source in report.sources:
-            if source.state is not SourceState.OK:
+            if source.kind == "unread":
+                unread.setdefault(source.note)
+            elif source.state is not SourceState.OK:
                 how = "failed" if source.state is SourceState.FAILED else "did not run"
                 why = f": {inline(source.note, 300)}" if source.note else ""
                 yield f"{panel.value}: {source.kind} {code(source.name, 60)} {how}{why}"
+    for note in unread:
+        yield f"No reviewer has read some files: {inline(note, 500)}"
 
 
 _MEANING = {
