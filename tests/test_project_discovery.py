@@ -473,3 +473,9 @@ def test_a_certificate_of_the_hosts_own_is_mounted_where_the_sandbox_has_it(tmp_
     assert env == {"SSL_CERT_FILE": mounts[0].target}
     assert str(mounts[0].source) == file
     assert passed_through({"SSL_CERT_FILE": file}, "host") == ({"SSL_CERT_FILE": file}, ())
+
+
+def test_a_pyproject_that_is_written_to_exhaust_its_reader_is_a_note() -> None:
+    plan = plan_of({**PYTEST, "pyproject.toml": "a" + ".a" * 20_000 + " = 1\n"})
+    assert any("`pyproject.toml` can't be read" in note for note in plan.notes)
+    assert lines(plan, TestKind.UNIT) == ["python -m pytest"]

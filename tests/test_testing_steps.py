@@ -312,6 +312,7 @@ def test_a_report_that_is_a_link_or_a_pipe_is_not_read(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     assert read_own_file(tmp_path / "secret", 10) == b"x"
     assert read_own_file(tmp_path / "secret", 0) is None
+    assert read_own_file(tmp_path, 10) is None  # a folder in a report's place
     assert read_own_file(tmp_path / "link", 10) is None
     assert read_own_file(tmp_path / "pipe", 10) is None
     assert read_own_file(tmp_path / "absent", 10) is None

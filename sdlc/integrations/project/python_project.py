@@ -5,7 +5,6 @@ from __future__ import annotations
 import configparser
 import re
 import shlex
-import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Any
@@ -24,6 +23,7 @@ from sdlc.integrations.project.python_requirements import (
 )
 from sdlc.integrations.project.rules import VERSION
 from sdlc.integrations.project.test_files import is_python_test, tests_nearby
+from sdlc.integrations.toml_file import read_toml
 
 TEST_NAMES = ("test", "tests", "testing", "dev", "develop", "development")
 """Extras and dependency groups that hold what tests need."""
@@ -258,8 +258,8 @@ class PythonProject:
 
     def _toml(self, path: str) -> dict[str, Any]:
         try:
-            return tomllib.loads(self.texts.get(path, ""))
-        except (tomllib.TOMLDecodeError, RecursionError) as error:
+            return read_toml(self.texts.get(path, "")) or {}
+        except ValueError as error:
             self.notes.append(f"`{path}` can't be read ({error}); what it declares is not known.")
             return {}
 
