@@ -127,7 +127,7 @@ async def test_a_finding_that_is_never_mended_ends_with_a_person_after_the_last_
         progress = await run.until_state(RunState.NEEDS_ATTENTION)
         assert progress.fix_rounds == 2
         assert "No fix rounds are left" in progress.waits_for
-        assert run.stage.told[-1].event == "needs_attention"
+        await run.until(lambda _: [told.event for told in run.stage.told] == ["needs_attention"])
         await run.handle.signal(SdlcWorkflow.waive, Answered(by="grace", reason="a constant, never changed"))
         await approve(run)
         outcome = await run.result()
@@ -548,7 +548,9 @@ async def test_after_seven_days_without_a_decision_people_are_asked_and_nothing_
         progress = await run.until_state(RunState.NEEDS_ATTENTION)
         assert (await time_skipping_env.get_current_time() - began).days >= 7
         assert "Nobody has decided for 7 days" in progress.waits_for
-        assert [told.event for told in run.stage.told] == ["reminder", "reminder", "needs_attention"]
+        # The state is there a moment before people are told of it.
+        told = ["reminder", "reminder", "needs_attention"]
+        await run.until(lambda _: [one.event for one in run.stage.told] == told)
         await run.handle.signal(SdlcWorkflow.retry, Answered(by="grace"))
         await approve(run)
         assert (await run.result()).state is RunState.CLOSED

@@ -195,7 +195,11 @@ async def test_after_seven_days_of_silence_the_run_asks_for_a_person_and_can_sti
         async with asyncio.timeout(30):
             while (await spine.runs.progress(spine.key)).state is not RunState.NEEDS_ATTENTION:
                 await asyncio.sleep(0.05)
-        notices = (spine.settings.data_dir / "notices.jsonl").read_text()
+        file = spine.settings.data_dir / "notices.jsonl"
+        async with asyncio.timeout(30):
+            while '"needs_attention"' not in file.read_text():  # told a moment after the state is there
+                await asyncio.sleep(0.05)
+        notices = file.read_text()
         assert notices.count('"reminder"') == 2
         assert notices.count('"needs_attention"') == 1
         answer = AttentionAnswer(kind=AttentionKind.RETRY, by="grace")
