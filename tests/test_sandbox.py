@@ -465,9 +465,9 @@ async def test_cancelling_kills_everything_at_once(workspace):
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - started < 20  # it would run for 60
     # Killed they are; the kernel may take a moment to have them gone from the list.
-    await until(lambda: not alive(seconds), 1)
+    await until(lambda: not alive(seconds))
 
 
 @needs_bubblewrap
@@ -481,7 +481,7 @@ async def test_cancelling_while_it_starts_leaves_nothing(workspace, delay):
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    await until(lambda: not alive(seconds), 2)
+    await until(lambda: not alive(seconds))
 
 
 @needs_bubblewrap
