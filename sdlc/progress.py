@@ -135,11 +135,6 @@ class StepLedger:
             }
         )
 
-    def mark(self, step: Step, state: StepState, result: str = "") -> None:
-        """Change the state within an attempt, such as running → waiting."""
-        entry = self._steps[step]
-        self._steps[step] = entry.model_copy(update={"state": state, "result": result or entry.result})
-
     def leave(self, step: Step, now: datetime, state: StepState, result: str = "") -> None:
         entry = self._steps[step]
         # Left twice, as when people were asked in between, an attempt counts until it was left first.

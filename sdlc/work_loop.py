@@ -147,8 +147,7 @@ class WorkLoopWorkflow:
         asked = AgentRequest(
             run=brief.run, change=brief.change, brief=text, max_turns=self._request.max_turns, model=self._model
         )
-        # Three graph nodes a turn, and a few around them; LangGraph's own default of 25 would end the fourth turn.
-        config: RunnableConfig = {"recursion_limit": 10 * self._request.max_turns + 50}
+        config: RunnableConfig = {"recursion_limit": recursion_limit(self._request.max_turns)}
         state = await graph(AGENT_GRAPH).compile().ainvoke({"request": asked.model_dump(mode="json")}, config)
         result = AgentResult.model_validate(state["result"])
         self._usage = self._usage + result.usage
@@ -235,6 +234,14 @@ class WorkLoopWorkflow:
     @workflow.query
     def test_results(self) -> list[TestReport]:
         return [self._tests] if self._tests else []
+
+
+def recursion_limit(max_turns: int) -> int:
+    """LangGraph's limit for the agent's graph: three nodes a turn and a few around them, with room to spare.
+
+    LangGraph's own default of 25 would end the eighth turn.
+    """
+    return 10 * max_turns + 50
 
 
 def _heed_cancellation() -> None:

@@ -12,8 +12,7 @@ with workflow.unsafe.imports_passed_through():
 
     from sdlc.activities import AGENT_GRAPH
     from sdlc.domain import Instruction, Usage
-    from sdlc.engines.agent import recursion_limit
-    from sdlc.work_loop import SteerWord
+    from sdlc.work_loop import SteerWord, recursion_limit
 
 
 @workflow.defn

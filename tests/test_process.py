@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import time
 import uuid
-from pathlib import Path
 
 import pytest
 from temporalio.testing import ActivityEnvironment
@@ -15,22 +13,7 @@ from temporalio.testing import ActivityEnvironment
 from sdlc.errors import ConfigurationError, ServiceUnavailable
 from sdlc.integrations import process
 from sdlc.integrations.heartbeat import heartbeats
-
-
-def alive(marker: str) -> bool:
-    """Is there a process with `marker` in its command line?"""
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        with contextlib.suppress(OSError):
-            if marker.encode() in path.read_bytes():
-                return True
-    return False
-
-
-async def until(condition, seconds: float = 10.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not come about in time"
-        await asyncio.sleep(0.02)
+from tests.processes import alive, until
 
 
 def sleeper() -> str:

@@ -14,7 +14,6 @@ import sys
 import textwrap
 import threading
 import time
-import uuid
 from pathlib import Path
 
 import pytest
@@ -37,6 +36,7 @@ from sdlc.integrations.sandbox import (
 )
 from sdlc.integrations.sandbox.output import HeadAndTail
 from sdlc.integrations.sandbox.ownership import hand_over, measure
+from tests.processes import alive, sleeper, until
 
 MIB = 1024**2
 PROJECT = Path(__file__).parents[1]
@@ -70,26 +70,6 @@ def workspace(tmp_path: Path) -> Path:
 async def run(workspace: Path, script: str, *, settings: SandboxSettings = SETTINGS, **given) -> CommandResult:
     given.setdefault("timeout", 30)
     return await open_sandbox(settings).run(["bash", "-c", script], workspace=workspace, **given)
-
-
-def alive(marker: str) -> bool:
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        with contextlib.suppress(OSError):
-            if marker.encode() in path.read_bytes():
-                return True
-    return False
-
-
-async def until(condition, seconds: float = 15.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not come about in time"
-        await asyncio.sleep(0.01)
-
-
-def sleeper() -> str:
-    """A number of seconds that no other test sleeps for, to find the process by."""
-    return f"600.{uuid.uuid4().int % 10**12:012d}"
 
 
 # --- the main job -------------------------------------------------------------------------

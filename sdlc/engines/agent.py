@@ -88,11 +88,6 @@ class FinishState(TypedDict, total=False):
     plan: list[str]
 
 
-def recursion_limit(max_turns: int) -> int:
-    """LangGraph's `recursion_limit` for so many turns: three nodes each, `open`, `finish` and some room."""
-    return 3 * max_turns + 20
-
-
 def build_agent_graph(services: Services) -> StateGraph[Any, Any, Any, Any]:
     """The graph as the plugin takes it: `{"request": AgentRequest JSON}` in, `{"result": AgentResult JSON}` out."""
     nodes = AgentNodes(services)

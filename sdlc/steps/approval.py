@@ -20,7 +20,6 @@ from sdlc.activities import (
 )
 from sdlc.domain import PullRequest, TicketStatus
 from sdlc.errors import TicketNotFound
-from sdlc.integrations.heartbeat import heartbeats
 from sdlc.integrations.ports import Notice
 from sdlc.steps.evidence import headline
 from sdlc.steps.pull_request import draft_of
@@ -46,43 +45,40 @@ class ApprovalSteps:
         """Pull request ready for review with the evidence of this moment, ticket In Review, people notified."""
         evidence, forge, tracker = request.evidence, self.services.forge, self.services.tracker
         run, key = evidence.run, evidence.run.ticket_key
-        async with heartbeats():
-            # Its text was written before the checks had ended and the reviews were published.
-            await forge.open_pull_request(draft_of(evidence), run=run)
-            pull_request = await forge.mark_ready(
-                evidence.change.repository, request.pull_request, reviewers=request.reviewers, run=run
-            )
-            await tracker.move(key, TicketStatus.IN_REVIEW, run=run)
-            body = approval_comment(evidence, pull_request, request.reviewers)
-            await tracker.comment(key, body, run=run, topic="approval")
-            head = evidence.change.head_sha[:10]
-            notice = Notice(
-                event="needs_approval",
-                title=f"{key} waits for an approval of {head}",
-                body=headline(evidence),
-                run=run,
-                url=pull_request.url,
-            )
-            await self.services.notifier.notify(notice)
+        # Its text was written before the checks had ended and the reviews were published.
+        await forge.open_pull_request(draft_of(evidence), run=run)
+        pull_request = await forge.mark_ready(
+            evidence.change.repository, request.pull_request, reviewers=request.reviewers, run=run
+        )
+        await tracker.move(key, TicketStatus.IN_REVIEW, run=run)
+        body = approval_comment(evidence, pull_request, request.reviewers)
+        await tracker.comment(key, body, run=run, topic="approval")
+        head = evidence.change.head_sha[:10]
+        notice = Notice(
+            event="needs_approval",
+            title=f"{key} waits for an approval of {head}",
+            body=headline(evidence),
+            run=run,
+            url=pull_request.url,
+        )
+        await self.services.notifier.notify(notice)
         return pull_request
 
     @activity.defn(name=RECORD_DECISION.name)
     async def record_decision(self, request: RecordDecision) -> Nothing:
         """Show on the pull request what a person decided elsewhere."""
-        async with heartbeats():
-            await self.services.forge.record_decision(
-                request.repository, request.pull_request, request.decision, run=request.run
-            )
+        await self.services.forge.record_decision(
+            request.repository, request.pull_request, request.decision, run=request.run
+        )
         return Nothing()
 
     @activity.defn(name=TELL_PEOPLE.name)
     async def tell_people(self, request: TellPeople) -> Nothing:
         """A notice, and where it is wished a comment on the ticket, one for each event."""
         notice = Notice(event=request.event, title=request.title, body=request.body, run=request.run, url=request.url)
-        async with heartbeats():
-            await self.services.notifier.notify(notice)
-            if request.on_ticket:
-                await self._comment(request)
+        await self.services.notifier.notify(notice)
+        if request.on_ticket:
+            await self._comment(request)
         return Nothing()
 
     async def _comment(self, request: TellPeople) -> None:

@@ -11,7 +11,6 @@ from temporalio import activity
 from sdlc.activities import CLOSE_STORY, RELEASE_RUN, CloseStory, Nothing, ReleaseRun
 from sdlc.domain import PullRequest, TicketStatus
 from sdlc.errors import SdlcError, TicketNotFound
-from sdlc.integrations.heartbeat import heartbeats
 from sdlc.integrations.ports import Notice
 from sdlc.steps.evidence import cost
 from sdlc.steps.ticket_comments import closed_comment
@@ -36,22 +35,21 @@ class CloseSteps:
         """Merge if that is asked, ticket Done with the pull request's link and the cost. The branch is kept."""
         evidence, forge, tracker = request.evidence, self.services.forge, self.services.tracker
         run, key, repository = evidence.run, evidence.run.ticket_key, evidence.change.repository
-        async with heartbeats():
-            if request.merge:
-                pull_request = await forge.merge(repository, request.pull_request, run=run)
-            else:
-                pull_request = await forge.pull_request(repository, request.pull_request.number)
-            body = closed_comment(evidence, pull_request, request.approvals)
-            await tracker.comment(key, body, run=run, topic="closed")
-            await tracker.move(key, TicketStatus.DONE, run=run)
-            notice = Notice(
-                event="finished",
-                title=f"{key} is done: pull request {pull_request.number} {pull_request.state.value}",
-                body=cost(evidence.usage),
-                run=run,
-                url=pull_request.url,
-            )
-            await self.services.notifier.notify(notice)
+        if request.merge:
+            pull_request = await forge.merge(repository, request.pull_request, run=run)
+        else:
+            pull_request = await forge.pull_request(repository, request.pull_request.number)
+        body = closed_comment(evidence, pull_request, request.approvals)
+        await tracker.comment(key, body, run=run, topic="closed")
+        await tracker.move(key, TicketStatus.DONE, run=run)
+        notice = Notice(
+            event="finished",
+            title=f"{key} is done: pull request {pull_request.number} {pull_request.state.value}",
+            body=cost(evidence.usage),
+            run=run,
+            url=pull_request.url,
+        )
+        await self.services.notifier.notify(notice)
         return pull_request
 
     @activity.defn(name=RELEASE_RUN.name)
@@ -61,13 +59,12 @@ class CloseSteps:
         Each part is tried, whatever becomes of the others; then the first failure is raised, for a retry.
         """
         failures: list[SdlcError] = []
-        async with heartbeats():
-            for part in (self._close_pull_request, self._give_back, self._tell):
-                try:
-                    await part(request)
-                except SdlcError as error:
-                    log.warning("release_incomplete", part=part.__name__.strip("_"), reason=str(error))
-                    failures.append(error)
+        for part in (self._close_pull_request, self._give_back, self._tell):
+            try:
+                await part(request)
+            except SdlcError as error:
+                log.warning("release_incomplete", part=part.__name__.strip("_"), reason=str(error))
+                failures.append(error)
         if failures:
             raise failures[0]
         return Nothing()

@@ -14,7 +14,6 @@ from temporalio import activity
 from sdlc.activities import CREATE_PULL_REQUEST, PUBLISH_REVIEWS, WAIT_FOR_CI, Evidence, Nothing, OnPullRequest
 from sdlc.domain import CiReport, CiState, Finding, PanelReport, PullRequest
 from sdlc.errors import WorkspaceBroken
-from sdlc.integrations.heartbeat import heartbeats
 from sdlc.integrations.ports import PullRequestDraft, Review
 from sdlc.naming import pull_request_title
 from sdlc.steps.evidence import open_findings, pull_request_body, review_statuses, review_summary
@@ -41,37 +40,34 @@ class PullRequestSteps:
     @activity.defn(name=CREATE_PULL_REQUEST.name)
     async def create_pull_request(self, evidence: Evidence) -> PullRequest:
         """Branch and pull request brought to the evidence: found by the run's marker, else made. BranchConflict."""
-        async with heartbeats():
-            return await self.services.forge.open_pull_request(draft_of(evidence), run=evidence.run)
+        return await self.services.forge.open_pull_request(draft_of(evidence), run=evidence.run)
 
     @activity.defn(name=WAIT_FOR_CI.name)
     async def wait_for_ci(self, request: OnPullRequest) -> CiReport:
         """Ask until the forge's checks have ended. How long that may take is the activity's time-out."""
         repository = request.evidence.change.repository
         wait = FIRST_POLL
-        async with heartbeats():
-            while True:
-                report = await self.services.forge.checks(repository, request.pull_request)
-                if report.state is not CiState.PENDING:
-                    return report
-                await asyncio.sleep(wait)
-                wait = min(wait * 1.5, LONGEST_POLL)
+        while True:
+            report = await self.services.forge.checks(repository, request.pull_request)
+            if report.state is not CiState.PENDING:
+                return report
+            await asyncio.sleep(wait)
+            wait = min(wait * 1.5, LONGEST_POLL)
 
     @activity.defn(name=PUBLISH_REVIEWS.name)
     async def publish_reviews(self, request: OnPullRequest) -> Nothing:
         """Findings inline, one status per panel, one summary that is kept up to date."""
         evidence = request.evidence
-        async with heartbeats():
-            findings, note = await self._whole(evidence.panel_reports, open_findings(evidence))
-            review = Review(
-                head_sha=evidence.change.head_sha,
-                summary=review_summary(evidence, note=note),
-                findings=findings,
-                statuses=review_statuses(evidence),
-            )
-            await self.services.forge.publish_review(
-                evidence.change.repository, request.pull_request, review, run=evidence.run
-            )
+        findings, note = await self._whole(evidence.panel_reports, open_findings(evidence))
+        review = Review(
+            head_sha=evidence.change.head_sha,
+            summary=review_summary(evidence, note=note),
+            findings=findings,
+            statuses=review_statuses(evidence),
+        )
+        await self.services.forge.publish_review(
+            evidence.change.repository, request.pull_request, review, run=evidence.run
+        )
         return Nothing()
 
     async def _whole(

@@ -9,7 +9,6 @@ from temporalio import activity
 
 from sdlc.activities import OPEN_REPOSITORY, REFRESH_TICKET, SELECT_TASK, OpenRepository, SelectTask
 from sdlc.domain import Repository, Ticket
-from sdlc.integrations.heartbeat import heartbeats
 
 if TYPE_CHECKING:
     from sdlc.integrations.services import Services
@@ -27,17 +26,14 @@ class SelectSteps:
     @activity.defn(name=SELECT_TASK.name)
     async def select_task(self, request: SelectTask) -> Ticket:
         """Claim the ticket for this run; TicketTaken, TicketNotFound. A repetition finds its own claim."""
-        async with heartbeats():
-            return await self.services.tracker.claim(request.run.ticket_key, claimant=request.claimant, run=request.run)
+        return await self.services.tracker.claim(request.run.ticket_key, claimant=request.claimant, run=request.run)
 
     @activity.defn(name=REFRESH_TICKET.name)
     async def refresh_ticket(self, request: SelectTask) -> Ticket:
         """The ticket as it stands now, claimed or not."""
-        async with heartbeats():
-            return await self.services.tracker.ticket(request.run.ticket_key)
+        return await self.services.tracker.ticket(request.run.ticket_key)
 
     @activity.defn(name=OPEN_REPOSITORY.name)
     async def open_repository(self, request: OpenRepository) -> Repository:
         """The repository in the forge, with the commit to start from; RepositoryInvalid."""
-        async with heartbeats():
-            return await self.services.forge.open_repository(request.origin, base_branch=request.base_branch)
+        return await self.services.forge.open_repository(request.origin, base_branch=request.base_branch)
