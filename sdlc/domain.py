@@ -234,12 +234,26 @@ class PanelState(StrEnum):
     """A required analyser or lens failed: never to be read as a pass."""
 
 
+class Repeat(Record):
+    """A finding that another panel has as well: said once, where it weighs most."""
+
+    finding: Finding
+    of: str
+    """Fingerprint of the one that stays."""
+    panel: Panel
+    """Whose it is."""
+
+
 class PanelReport(Record):
     panel: Panel
     head_sha: str
     state: PanelState
     findings: tuple[Finding, ...] = ()
     """Without source text; the whole is behind `report`."""
+    resolved: tuple[Finding, ...] = ()
+    """Found on an earlier head of this change and not there any more, in the order in which they went."""
+    repeats: tuple[Repeat, ...] = ()
+    """Findings that stand in another panel's report."""
     sources: tuple[SourceReport, ...] = ()
     report: ArtifactRef | None = None
     """JSON: the findings with evidence and suggestion, also those that were dropped, with the reason."""

@@ -6,9 +6,10 @@ kernel frees when its holder dies. Whatever is to outlive the activity is commit
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -95,6 +96,7 @@ class Workspaces:
         self._clones = Clones(git or Git(cache / "git"), cache / "repositories")
         self._folder = cache / "workspaces"
         self._submodules = submodules
+        self._shared: dict[tuple[str, str], _Shared] = {}
 
     @property
     def clones(self) -> Clones:
@@ -121,6 +123,26 @@ class Workspaces:
             yield Workspace(worktree.tree, sha, repository, GitObjects(clone), worktree)
         finally:
             slot.lock.release()
+
+    @asynccontextmanager
+    async def reading(self, repository: Repository, sha: str) -> AsyncIterator[Workspace]:
+        """A workspace that others of this process read at the same time.
+
+        Only for programs of ours that leave the files as they are; what a repository names itself takes `at`.
+        """
+        key = (repository.url, sha)
+        shared = self._shared.setdefault(key, _Shared())
+        shared.readers += 1
+        try:
+            async with shared.lock:
+                if shared.workspace is None:
+                    shared.workspace = await shared.holder.enter_async_context(self.at(repository, sha))
+            yield shared.workspace
+        finally:
+            shared.readers -= 1
+            if not shared.readers:
+                del self._shared[key]
+                await shared.holder.aclose()
 
     async def objects(self, repository: Repository) -> GitObjects:
         """Read access to the repository's commits; no worktree is needed."""
@@ -173,6 +195,16 @@ class Workspaces:
             if slot.folder.name not in taken and slot.take():
                 return slot
             number += 1
+
+
+@dataclass
+class _Shared:
+    """A workspace with several readers; the last one gives it back."""
+
+    readers: int = 0
+    workspace: Workspace | None = None
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    holder: AsyncExitStack = field(default_factory=AsyncExitStack)
 
 
 class _Slot:

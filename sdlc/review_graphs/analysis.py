@@ -55,8 +55,8 @@ class AnalyserRun:
             base.findings,
             files=files,
             panel=self._scope.panel,
-            head_code=_code(head_lines),
-            base_code=_code(base_lines),
+            head_code=code_of(head_lines),
+            base_code=code_of(base_lines),
         )
         broken = {path: why for path, why in head.unreadable.items() if path not in _moved(base.unreadable, old)}
         if broken:
@@ -75,7 +75,7 @@ class AnalyserRun:
 
     async def _run(self, sha: str, files: Sequence[str]) -> Analysis:
         settings = self._services.settings.panels
-        async with self._services.workspaces.at(self._scope.change.repository, sha) as workspace:
+        async with self._services.workspaces.reading(self._scope.change.repository, sha) as workspace:
             there = tuple(file for file in files if (workspace.path / file).is_file())
             missing = {file: "not a plain file of the workspace" for file in files if file not in there}
             if not there:
@@ -102,13 +102,13 @@ class AnalyserRun:
                         timeout=settings.analyser_seconds,
                         mounts=(*own, mount),
                     )
-                    report = _read(Path(folder) / "report.json")
+                    report = read_report(Path(folder) / "report.json")
                     if report is not None and result.exit_code in self._analyser.fine:
                         break
                     if call.fallback and not result.timed_out and command is call.command:
                         self._note(call.fallback_note)
                         continue
-                    raise AnalyserFailed(_why_failed(self._analyser.name, result, settings.analyser_seconds))
+                    raise AnalyserFailed(why_failed(self._analyser.name, result, settings.analyser_seconds))
                 analysis = self._analyser.read(report or b"", sandbox.inside(workspace.path))
                 return Analysis(analysis.findings, {**missing, **analysis.unreadable})
 
@@ -123,7 +123,7 @@ class AnalyserRun:
             self._notes.append(text)
 
 
-def _read(path: Path) -> bytes | None:
+def read_report(path: Path) -> bytes | None:
     """The report, if it is a plain file of a sane size: what ran in the sandbox may have made a link of it."""
     try:
         handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
@@ -134,7 +134,7 @@ def _read(path: Path) -> bytes | None:
     return content if len(content) <= LARGEST_REPORT else None
 
 
-def _why_failed(name: str, result: CommandResult, seconds: float) -> str:
+def why_failed(name: str, result: CommandResult, seconds: float) -> str:
     if result.timed_out:
         return f"{name} did not end within {seconds:g} s (panels.analyser_seconds)"
     if result.limit:
@@ -143,7 +143,7 @@ def _why_failed(name: str, result: CommandResult, seconds: float) -> str:
     return f"{name} ended with exit code {result.exit_code} and no usable report" + (f": {said[:160]}" if said else "")
 
 
-def _code(lines: Mapping[str, Sequence[str]]) -> Code:
+def code_of(lines: Mapping[str, Sequence[str]]) -> Code:
     def code(path: str, first: int, last: int) -> str:
         return "\n".join(lines.get(path, ())[max(first, 1) - 1 : last])
 

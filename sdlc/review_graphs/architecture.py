@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from sdlc.domain import Panel
+from sdlc.review_graphs.checks.architecture import CHECKS
 from sdlc.review_graphs.declaration import Lens, PanelDeclaration
 
 ARCHITECTURE = PanelDeclaration(
     panel=Panel.ARCHITECTURE,
+    checks=CHECKS,
     lenses=(Lens("boundaries", "architecture_boundaries.md"),),
 )

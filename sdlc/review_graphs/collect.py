@@ -10,6 +10,7 @@ from sdlc.domain import ArtifactRef, ChangeSet, SourceReport, SourceState
 from sdlc.errors import GuardRailViolation
 from sdlc.integrations.git.diff import ChangedFile
 from sdlc.integrations.git.objects import GitObjects
+from sdlc.integrations.project.rules import RULES_FILE, ReviewRules, RulesInvalid, parse_rules
 from sdlc.integrations.services import Services
 from sdlc.review_graphs.declaration import PanelDeclaration
 from sdlc.review_graphs.diff import FileDiff, read_hunks, split_files
@@ -40,7 +41,7 @@ class Collector:
         changed = await objects.changed_files(change.base_sha, change.head_sha)
         diffs = await self._diffs(objects, request, changed)
         unread = await _unread(objects, change, changed)
-        files = tuple(scoped_file(diffs[file.path], file.status, *unread[file.path]) for file in changed)
+        files = tuple(scoped_file(diffs[file.path], file, *unread[file.path]) for file in changed)
         cut, uncovered = cut_to_slices([diffs[file.path] for file in files if not file.unread])
         return Scope(
             panel=request.panel,
@@ -50,6 +51,7 @@ class Collector:
             rules=await self._rules(objects, change.base_sha, files),
             slices=tuple([await self._slice(text, paths) for text, paths in cut]),
             uncovered=uncovered,
+            review=await self._review_rules(objects, change.base_sha),
             previous=request.previous,
             waived=request.waived,
         )
@@ -95,6 +97,13 @@ class Collector:
             return None
         return await self._services.artifacts.put("\n\n".join(quoted), name="rules.md", media_type="text/markdown")
 
+    async def _review_rules(self, objects: GitObjects, base: str) -> ReviewRules:
+        """Those of the base: a change can't choose its reviewers. A file that can't be used is told at step 8."""
+        try:
+            return parse_rules(await objects.show(base, RULES_FILE)).review
+        except RulesInvalid:
+            return ReviewRules()
+
     async def _slice(self, text: str, paths: tuple[str, ...]) -> Slice:
         ref = await self._services.artifacts.put(text, name="slice.diff", media_type="text/x-diff")
         return Slice(text=ref, files=paths)
@@ -111,6 +120,14 @@ class Collector:
                 idle.append(_not_run(analyser.name, f"{analyser.name} is not installed beside sdlc; run `make setup`"))
             else:
                 tasks.append(Task(kind="analyser", name=analyser.name))
+        concerned = [c for c in self._declaration.checks if any(c.looks_at(file.path) for file in scope.files)]
+        idle += [
+            _not_run(check.name, "nothing in the change for it to look at", required=False)
+            for check in self._declaration.checks
+            if check not in concerned
+        ]
+        if concerned:
+            tasks.append(Task(kind="checks", name="checks", names=tuple(check.name for check in concerned)))
         for lens in self._declaration.lenses:
             planned, reports = self._plan_lens(lens.name, scope)
             tasks += planned

@@ -7,6 +7,7 @@ from importlib import resources
 
 from sdlc.domain import Panel
 from sdlc.review_graphs.analyzers.base import Analyser
+from sdlc.review_graphs.checks.base import Check
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,9 @@ class Lens:
 class PanelDeclaration:
     panel: Panel
     analysers: tuple[Analyser, ...] = ()
+    """Programs of others."""
+    checks: tuple[Check, ...] = ()
+    """Our own, all of them in one process."""
     lenses: tuple[Lens, ...] = ()
 
     def analyser(self, name: str) -> Analyser:

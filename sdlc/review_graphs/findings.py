@@ -76,7 +76,9 @@ def introduced(
     dropped: list[Dropped] = []
     for item in _numbered((_finding(raw, panel, raw.file, head_code) for raw in head), is_changed):
         finding = item.fingerprinted()
-        if finding.fingerprint in known:
+        if finding.file not in by_path:
+            dropped.append(Dropped(finding.model_dump(mode="json"), "the file is not part of the change"))
+        elif finding.fingerprint in known:
             dropped.append(Dropped(finding.model_dump(mode="json"), "the base has it already"))
         else:
             kept.append(finding)
@@ -105,6 +107,7 @@ def _finding(raw: Raw, panel: Panel, path: str, code: Code) -> Numbered:
         end_line=max(last, 1),
         message=message[:LONGEST_MESSAGE],
         evidence=text[:LONGEST_EVIDENCE],
+        suggestion=raw.suggestion,
     )
     return Numbered(finding, text)
 

@@ -27,6 +27,7 @@ from sdlc.errors import NON_RETRYABLE, WorldError
 from sdlc.integrations.services import Services
 from sdlc.review_graphs.analysis import AnalyserRun
 from sdlc.review_graphs.architecture import ARCHITECTURE
+from sdlc.review_graphs.checks_run import ChecksRun
 from sdlc.review_graphs.collect import Collector
 from sdlc.review_graphs.declaration import PanelDeclaration
 from sdlc.review_graphs.findings import Dropped
@@ -119,6 +120,15 @@ class PanelNodes:
         found = await AnalyserRun(self._services, scope, self._declaration.analyser(task.name)).found()
         return await self._handed_in(found, started)
 
+    async def checks(self, state: SourceInput) -> dict[str, Any]:
+        """All checks of the panel, on head and base at once."""
+        task, scope = await self._source(state)
+        started = time.monotonic()
+        chosen = [check for check in self._declaration.checks if check.name in task.names]
+        found = await ChecksRun(self._services, scope, chosen).found()
+        handed = [await self._handed_in(item, started) for item in found]
+        return {"sources": [source for each in handed for source in each["sources"]]}
+
     async def lens(self, state: SourceInput) -> dict[str, Any]:
         """One question to a model about one slice of the change."""
         task, scope = await self._source(state)
@@ -190,7 +200,7 @@ class PanelNodes:
         )
 
     def _order(self, source: SourceReport) -> tuple[int, str]:
-        names = [item.name for item in self._declaration.analysers]
+        names = [item.name for item in (*self._declaration.analysers, *self._declaration.checks)]
         names += [item.name for item in self._declaration.lenses]
         first = source.name.partition(" ")[0]
         return (names.index(first) if first in names else len(names), source.name)
@@ -220,12 +230,14 @@ def build_panel_graph(panel: Panel, services: Services) -> StateGraph[PanelGraph
         "collect", nodes.collect, input_schema=CollectInput, metadata=_activity(services, panel, SHORT, "collect")
     )
     graph.add_node("analyser", nodes.analyser, input_schema=SourceInput, metadata=_activity(services, panel, analyser))
+    graph.add_node("checks", nodes.checks, input_schema=SourceInput, metadata=_activity(services, panel, analyser))
     graph.add_node("lens", nodes.lens, input_schema=SourceInput, metadata=_activity(services, panel, lens))
     graph.add_node("merge", nodes.merge, input_schema=MergeInput, metadata=_activity(services, panel, SHORT, "merge"))
     graph.add_node("verdict", nodes.verdict, input_schema=VerdictInput, metadata={"execute_in": "workflow"})
     graph.add_edge(START, "collect")
-    graph.add_conditional_edges("collect", sources_to_run, ["analyser", "lens", "merge"])
+    graph.add_conditional_edges("collect", sources_to_run, ["analyser", "checks", "lens", "merge"])
     graph.add_edge("analyser", "merge")
+    graph.add_edge("checks", "merge")
     graph.add_edge("lens", "merge")
     graph.add_edge("merge", "verdict")
     graph.add_edge("verdict", END)

@@ -9,6 +9,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from sdlc.domain import ArtifactRef, ChangeSet, Finding, Panel, Record, Ticket
+from sdlc.integrations.git.diff import ChangedFile
+from sdlc.integrations.project.rules import ReviewRules
 from sdlc.review_graphs.diff import FileDiff, ranges, touches
 
 SLICE_CHARS = 60_000
@@ -31,6 +33,9 @@ class ScopedFile(Record):
     """Why no lens reads the file; empty if they do."""
     hidden: str = ""
     """Why a person should look at it, since git calls binary what looks like source; else empty."""
+    mode: str = ""
+    """Of git, as in `ChangedFile`."""
+    old_mode: str = ""
     cut: bool = False
     """Lines of it are longer than what is shown of a line."""
 
@@ -68,6 +73,8 @@ class Scope(Record):
     slices: tuple[Slice, ...] = ()
     uncovered: tuple[str, ...] = ()
     """Files of which a part at least is in no slice: the diff is too large."""
+    review: ReviewRules = ReviewRules()
+    """What the base's `.sdlc.yml` says about reviews."""
     previous: tuple[Finding, ...] = ()
     waived: tuple[str, ...] = ()
 
@@ -76,11 +83,13 @@ class Scope(Record):
 
 
 class Task(Record):
-    """One source to be run: an analyser, or a lens on one slice."""
+    """What one activity runs: an analyser, all checks of the panel, or a lens on one slice."""
 
     kind: str
-    """`analyser` or `lens`."""
+    """`analyser`, `checks` or `lens`: the node that runs it."""
     name: str
+    names: tuple[str, ...] = ()
+    """Of the checks that run in one process."""
     slice: int = 0
     """Which slice, counted from 0."""
     slices: int = 1
@@ -88,6 +97,8 @@ class Task(Record):
     @property
     def label(self) -> str:
         """As it stands in summaries and reports, such as `bandit` or `correctness 2/3`."""
+        if self.names:
+            return ", ".join(self.names)
         return self.name if self.slices == 1 else f"{self.name} {self.slice + 1}/{self.slices}"
 
 
@@ -102,11 +113,13 @@ class ScopeRef(Record):
     """Unix time, for the report's `seconds`."""
 
 
-def scoped_file(diff: FileDiff, status: str, unread: str, hidden: str = "") -> ScopedFile:
+def scoped_file(diff: FileDiff, file: ChangedFile, unread: str, hidden: str = "") -> ScopedFile:
     return ScopedFile(
         path=diff.path,
         old_path=diff.old_path,
-        status=status,
+        status=file.status,
+        mode="" if file.status == "D" else file.mode,
+        old_mode=file.old_mode,
         added=ranges(diff.added_lines()),
         near=ranges(diff.near_lines()),
         unread=unread,

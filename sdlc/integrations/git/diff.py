@@ -34,6 +34,8 @@ class ChangedFile(Record):
     deleted: int = 0
     mode: str = ""
     """Octal, of the new side; of the old side for a deleted file."""
+    old_mode: str = ""
+    """Octal, of the old side; empty for a new file."""
 
     @property
     def is_submodule(self) -> bool:
@@ -91,6 +93,7 @@ def _changed_file(
         added=0 if binary else int(added),
         deleted=0 if binary else int(deleted),
         mode=old_mode if status == "D" else new_mode,
+        old_mode="" if status == "A" else old_mode,
     )
 
 

@@ -7,7 +7,7 @@ Its commands are shell lines, and run nowhere but in the sandbox.
 from __future__ import annotations
 
 import re
-from typing import Annotated
+from typing import Annotated, Literal
 
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
@@ -18,6 +18,8 @@ LARGEST_RULES = 16 * 1024
 
 VERSION = re.compile(r"[<>=!~]*\s*\d[\w.*]*(?:\s*,\s*[<>=!~]+\s*\d[\w.*]*)*\Z")
 """`3.12`, `>=3.9,<4`: a version or a range, and never the path of a program."""
+_SOURCE_NAME = r"^[a-z][a-z0-9-]{0,39}$"
+"""Of an analyser; stands before the rules of its findings."""
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 
 
@@ -38,6 +40,60 @@ Line = Annotated[str, Field(min_length=1, max_length=4_096)]
 Lines = Annotated[tuple[Line, ...], BeforeValidator(_as_list), Field(max_length=50)]
 
 
+Names = Annotated[tuple[Annotated[str, Field(min_length=1, max_length=200)], ...], BeforeValidator(_as_list)]
+
+
+class ReviewRule(BaseModel):
+    """Base of what stands below `review:`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+class OwnAnalyser(ReviewRule):
+    """An analyser that the repository brings: a command whose output is SARIF."""
+
+    panel: Literal["architecture", "security", "quality", "techstack"] = "quality"
+    """The panel that it belongs to."""
+    run: Line
+    """Shell line, run in the repository's own environment. `{report}` is the file to write SARIF to (without it,
+    standard output is read), `{files}` the changed files that match `files`."""
+    files: Names = ("*",)
+    """Patterns of the paths that it looks at, such as `*.ts` or `src/**`."""
+    base: bool = True
+    """Run it on the base as well, so that only what the change brings counts. False where it is slow: then
+    findings on changed lines alone count."""
+    required: bool = True
+    """Ask a person when it could not be run."""
+    timeout_seconds: Annotated[float, Field(gt=0, le=3_600)] = 300
+
+
+class DependencyRules(ReviewRule):
+    """Which dependencies a change may bring."""
+
+    allow: Names = ()
+    """Names; with any, whatever is not among them is a finding."""
+    deny: Names = ()
+    """Names that are a blocker."""
+    licences_deny: Names = ("AGPL-3.0", "GPL-2.0", "GPL-3.0", "SSPL-1.0", "BUSL-1.1")
+    """SPDX names, also without `-only` and `-or-later`."""
+
+
+class ReviewRules(ReviewRule):
+    """What a repository says about its reviews."""
+
+    without: Names = ()
+    """Analysers, checks and lenses that are left out, by the names that reports give them."""
+    analysers: Annotated[dict[Annotated[str, Field(pattern=_SOURCE_NAME)], OwnAnalyser], Field(max_length=20)] = {}
+    """Own analysers by name."""
+    generated: Names = ()
+    """Patterns of paths that lenses leave out, on top of those that are known."""
+    dependencies: DependencyRules = DependencyRules()
+    largest_module: Annotated[int, Field(ge=50)] = 1_000
+    """Lines of a module above which growth is a finding."""
+    complexity: Annotated[int, Field(ge=1)] = 15
+    """Cognitive complexity of a function above which growth is a finding."""
+
+
 class ProjectRules(BaseModel):
     """The entries of `.sdlc.yml`. What is absent (None) is discovered; an empty list says that there is none."""
 
@@ -55,6 +111,8 @@ class ProjectRules(BaseModel):
     """Static checks: name → command."""
     env: dict[str, Annotated[str, BeforeValidator(_as_text)]] = {}
     """Variables for set-up and every command."""
+    review: ReviewRules = ReviewRules()
+    """What the review panels do differently here."""
 
     @field_validator("python")
     @classmethod

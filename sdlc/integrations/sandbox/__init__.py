@@ -11,7 +11,7 @@ from sdlc.config import SandboxSettings
 from sdlc.integrations.sandbox.bubblewrap import Bubblewrap
 from sdlc.integrations.sandbox.output import plain_text
 from sdlc.integrations.sandbox.port import WORK, CommandResult, Limit, Mount, Sandbox
-from sdlc.integrations.sandbox.toolchains import Toolchain, own_environment, toolchain, toolchain_mounts
+from sdlc.integrations.sandbox.toolchains import Toolchain, own_environment, own_package, toolchain, toolchain_mounts
 from sdlc.integrations.sandbox.unprotected import Unprotected
 
 __all__ = [
@@ -25,6 +25,7 @@ __all__ = [
     "Unprotected",
     "open_sandbox",
     "own_environment",
+    "own_package",
     "plain_text",
     "toolchain",
     "toolchain_mounts",

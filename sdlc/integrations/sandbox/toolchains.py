@@ -57,6 +57,11 @@ def own_environment() -> tuple[Mount, ...]:
     return (own,) if _is_system(base) or base == own.source else (own, Mount(base, str(base)))
 
 
+def own_package() -> Mount:
+    """The package `sdlc` itself, for programs of ours; its parent folder goes on their path."""
+    return Mount(Path(sdlc.__file__).parent, f"{OWN}/package/sdlc")
+
+
 def _folders(entry: Path) -> Iterator[Path]:
     """The folders of programs to which one entry of PATH leads."""
     if not entry.is_absolute() or not entry.is_dir() or entry.is_relative_to(WORK):

@@ -8,6 +8,20 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from sdlc.domain import Severity
+from sdlc.review_graphs.checks.base import is_python, is_test
+
+__all__ = [
+    "Analyser",
+    "AnalyserFailed",
+    "Analysis",
+    "Call",
+    "Raw",
+    "Subject",
+    "is_python",
+    "is_test",
+    "json_report",
+    "relative",
+]
 
 
 class AnalyserFailed(Exception):
@@ -26,6 +40,8 @@ class Raw:
     severity: Severity
     message: str
     confidence: float = 1.0
+    suggestion: str = ""
+    """At most four lines that should stand there instead; else empty."""
 
 
 @dataclass(frozen=True)
@@ -93,21 +109,6 @@ class Analyser(Protocol):
     def read(self, report: bytes, root: str) -> Analysis:
         """The report's findings, with paths relative to `root`. Raises AnalyserFailed for junk."""
         ...
-
-
-def is_python(path: str) -> bool:
-    return path.endswith((".py", ".pyi"))
-
-
-def is_test(path: str) -> bool:
-    """Does the path look like a test or its support?"""
-    *folders, name = path.lower().split("/")
-    return (
-        bool({"test", "tests", "testing"}.intersection(folders))
-        or name.startswith("test_")
-        or name.endswith("_test.py")
-        or name == "conftest.py"
-    )
 
 
 def json_report(report: bytes, kind: type[Any], name: str) -> Any:
