@@ -181,6 +181,11 @@ def panel_graph(panel: Panel) -> str:
     return f"panel_{panel.value}"
 
 
+def concern_graph(panel: Panel) -> str:
+    """Name of the graph of one lens on one slice, within the panel's."""
+    return f"{panel_graph(panel)}_concern"
+
+
 AGENT_GRAPH = "coding_agent"
 
 
@@ -194,8 +199,9 @@ class PanelRequest(Record):
     panel: Panel
     change: ChangeSet
     ticket: Ticket
-    previous: tuple[Finding, ...] = ()
-    """Open findings of the round before, to be carried as resolved, still open or new."""
+    earlier: PanelReport | None = None
+    """The report of the round before: what did not change since is not read again, and its findings are carried as
+    resolved, still open or new."""
     waived: tuple[str, ...] = ()
 
 

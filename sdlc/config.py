@@ -116,6 +116,8 @@ class EngineSettings(Section):
 class PanelSettings(Section):
     lenses: bool = True
     """Ask models as well; false leaves the analysers alone."""
+    verify: bool = True
+    """Have each finding of a model challenged on the code by a second call, which tries to refute it."""
     max_model_findings: int = 6
     """Published per panel; the rest is counted."""
     analyser_seconds: float = 300

@@ -221,10 +221,23 @@ class SourceReport(Record):
     """Why it failed or did not run, and what would mend it."""
     found: int = 0
     dropped: int = 0
-    """Findings thrown away: outside the change, at a line that does not exist, repeated."""
+    """Findings thrown away: outside the change, at a line that does not exist, repeated, refuted."""
+    refuted: int = 0
+    """Of those: the findings that did not stand when they were challenged on the code."""
+    carried: int = 0
+    """Findings of an earlier round on what did not change since; they are not in `found`."""
     seconds: float = 0.0
     usage: Usage = Usage()
     result: ArtifactRef | None = None
+
+    @property
+    def base_name(self) -> str:
+        """Without the slice: `correctness 2/3` → `correctness`."""
+        return self.name.partition(" ")[0]
+
+    def is_lens(self, name: str) -> bool:
+        """Is it about this lens, on whichever slice?"""
+        return self.kind == "lens" and self.base_name == name
 
 
 class PanelState(StrEnum):
@@ -247,6 +260,7 @@ class Repeat(Record):
 class PanelReport(Record):
     panel: Panel
     head_sha: str
+    base_sha: str = ""
     state: PanelState
     findings: tuple[Finding, ...] = ()
     """Without source text; the whole is behind `report`."""

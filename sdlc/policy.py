@@ -36,6 +36,7 @@ from sdlc.domain import (
 )
 from sdlc.errors import NON_RETRYABLE
 from sdlc.progress import Step
+from sdlc.repeats import MINIMUM_CONFIDENCE
 
 # --- time-outs and retries ----------------------------------------------------------------
 
@@ -79,9 +80,6 @@ def tests_obstacle(report: TestReport) -> str:
 
 
 # --- step 7 -------------------------------------------------------------------------------
-
-MINIMUM_CONFIDENCE = 0.5
-"""A finding that its source itself half doubts is shown to people, and never sends the engine back."""
 
 
 def open_findings(reports: Iterable[PanelReport], waived: Collection[str]) -> tuple[Finding, ...]:

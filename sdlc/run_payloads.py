@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from sdlc.domain import Record
+from sdlc.domain import PanelReport, Record
 
 
 class Decided(Record):
@@ -46,3 +46,9 @@ class OutsideChange(Record):
     """Payload of `ci_changed` and `pull_request_changed`: a nudge to look again, never a fact by itself."""
 
     reason: str = ""
+
+
+class PanelReports(Record):
+    """Answer of the query `panel_reports`: the last report of each panel."""
+
+    reports: tuple[PanelReport, ...] = ()

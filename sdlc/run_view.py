@@ -26,6 +26,7 @@ with workflow.unsafe.imports_passed_through():
     )
     from sdlc.progress import RunOutcome, RunProgress, Step, StepLedger, StepState
     from sdlc.run_messages import RunMessages
+    from sdlc.run_payloads import PanelReports
 
 TICKET = SearchAttributeKey.for_keyword("SdlcTicket")
 REPOSITORY = SearchAttributeKey.for_keyword("SdlcRepository")
@@ -171,6 +172,10 @@ class RunView(RunMessages):
     @workflow.query(description="Open findings, the worst first")
     def findings(self) -> list[Finding]:
         return list(self.open_findings())
+
+    @workflow.query(description="The last report of each panel, also what is resolved; their whole is in artifacts")
+    def panel_reports(self) -> PanelReports:
+        return PanelReports(reports=self.reports)
 
     @workflow.query(description="Test reports about the present head")
     def test_results(self) -> list[TestReport]:

@@ -50,6 +50,7 @@ with workflow.unsafe.imports_passed_through():
     )
     from sdlc.naming import branch_name, counted
     from sdlc.progress import RunOutcome, Step, StepState
+    from sdlc.repeats import without_repeats
     from sdlc.run_payloads import ModelChosen, Spoken
     from sdlc.step_runner import StepRunner
     from sdlc.work_loop import WorkLoopRequest, WorkLoopResult, WorkLoopWorkflow
@@ -259,7 +260,8 @@ class SdlcWorkflow(StepRunner):
         """The four panels at once, then the gate; what the engine must mend, or None."""
         while True:
             await self.unpaused()
-            self.reports = tuple(await asyncio.gather(*(self._panel_report(panel, change) for panel in Panel)))
+            reports = await asyncio.gather(*(self._panel_report(panel, change) for panel in Panel))
+            self.reports = without_repeats(reports)
             self.enter(Step.QUALITY_GATE)
             verdict = self._gate()
             while verdict.decision is GateDecision.ASK:
@@ -291,13 +293,12 @@ class SdlcWorkflow(StepRunner):
         assert self.ticket  # noqa: S101 - step 1 has set it
         step = _REVIEWS[panel]
         self.enter(step)
-        previous = tuple(f for report in self.reports if report.panel is panel for f in report.findings)
         request = do.PanelRequest(
             run=self.identity(),
             panel=panel,
             change=change,
             ticket=self.ticket,
-            previous=previous,
+            earlier=next((report for report in self.reports if report.panel is panel), None),
             waived=tuple(sorted(self.waived)),
         )
         try:

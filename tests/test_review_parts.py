@@ -15,6 +15,7 @@ from sdlc.domain import (
     ChangeSet,
     Finding,
     Panel,
+    PanelReport,
     PanelState,
     Repository,
     Severity,
@@ -211,13 +212,13 @@ def test_what_looks_like_source_and_git_calls_binary_is_hidden(
 
 
 def test_what_was_not_read_is_a_source_and_what_is_hidden_one_that_failed() -> None:
-    files = [
+    files = (
         ScopedFile(path="uv.lock", unread="lock file"),
         ScopedFile(path="gone.py", unread="deleted"),
         ScopedFile(path="a.js", unread="binary", hidden="binary, but named like a text"),
         ScopedFile(path="wide.js", cut=True),
-    ]
-    failed, passed = unread_sources(files, ["big.txt"])
+    )
+    failed, passed = unread_sources(a_scope(panel=Panel.SECURITY, files=files, uncovered=("big.txt",)))
     assert (failed.kind, failed.state, failed.required) == ("unread", SourceState.FAILED, True)
     assert failed.note.startswith("a.js (binary, but named like a text); ")
     assert (passed.name, passed.kind, passed.state) == ("files not read", "unread", SourceState.NOT_RUN)
@@ -225,10 +226,18 @@ def test_what_was_not_read_is_a_source_and_what_is_hidden_one_that_failed() -> N
     assert passed.note == (
         "uv.lock (lock file), big.txt (too large, not read to its end), wide.js (very long lines, cut)"
     )
-    (many,) = unread_sources([ScopedFile(path=f"data/{n}.png", unread="binary") for n in range(500)], ())
+    pictures = tuple(ScopedFile(path=f"data/{n}.png", unread="binary") for n in range(500))
+    (many,) = unread_sources(a_scope(files=pictures))
     assert len(many.note) < 300
     assert re.search(r" and 4\d\d more\Z", many.note)
-    assert unread_sources([ScopedFile(path="a.py"), ScopedFile(path="b.py", unread="deleted")], ()) == []
+    assert unread_sources(a_scope(files=(ScopedFile(path="a.py"), ScopedFile(path="b.py", unread="deleted")))) == []
+
+
+def test_one_panel_alone_asks_about_what_nobody_can_read() -> None:
+    hidden = (ScopedFile(path="a.js", unread="binary", hidden="binary, but named like a text"),)
+    asking = {panel: unread_sources(a_scope(panel=panel, files=hidden))[0] for panel in Panel}
+    assert [panel for panel, source in asking.items() if source.required] == [Panel.SECURITY]
+    assert {source.note.partition(";")[0] for source in asking.values()} == {"a.js (binary, but named like a text)"}
 
 
 # --- analysers ----------------------------------------------------------------------------
@@ -609,6 +618,13 @@ def a_finding(rule: str = "ruff:B006", fingerprint: str = "f1", **changes: Any) 
     return Finding(panel=Panel.QUALITY, rule=rule, fingerprint=fingerprint, **{**given, **changes})
 
 
+def a_report(*findings: Finding, **changes: Any) -> PanelReport:
+    report = PanelReport(
+        panel=Panel.QUALITY, head_sha="d" * 40, base_sha="b" * 40, state=PanelState.FINDINGS, findings=findings
+    )
+    return report.model_copy(update=changes)
+
+
 def from_ruff(*findings: Finding, **changes: Any) -> Found:
     return Found(SourceReport(name="ruff", found=len(findings)).model_copy(update=changes), findings)
 
@@ -698,7 +714,7 @@ def test_a_waived_finding_stays_in_the_report_and_no_longer_counts() -> None:
 def test_earlier_findings_are_open_resolved_or_new() -> None:
     previous = (a_finding(fingerprint="stays"), a_finding(fingerprint="mended"))
     now = [a_finding(fingerprint="stays"), a_finding(fingerprint="fresh", line=8, end_line=8)]
-    _, document = merge(a_scope(previous=previous), [from_ruff(*now)], most_model_findings=6)
+    _, document = merge(a_scope(earlier=a_report(*previous)), [from_ruff(*now)], most_model_findings=6)
     assert {item["fingerprint"]: item["status"] for item in document["findings"]} == {"stays": "open", "fresh": "new"}
     assert [item["fingerprint"] for item in document["resolved"]] == ["mended"]
 
@@ -706,7 +722,7 @@ def test_earlier_findings_are_open_resolved_or_new() -> None:
 def test_a_finding_is_not_resolved_by_the_failure_of_its_source() -> None:
     previous = (a_finding("lens:correctness/x", "old"), a_finding(fingerprint="mended"))
     found = [from_ruff(), from_lens(state=SourceState.FAILED, name="correctness 1/2")]
-    report, document = merge(a_scope(previous=previous), found, most_model_findings=6)
+    report, document = merge(a_scope(earlier=a_report(*previous)), found, most_model_findings=6)
     assert [finding.fingerprint for finding in report.findings] == ["old"]
     assert [item["fingerprint"] for item in document["resolved"]] == ["mended"]
     assert report.state is PanelState.INCOMPLETE
@@ -720,7 +736,7 @@ def test_usage_is_added_up() -> None:
 
 
 def test_a_scoped_file_knows_what_changed() -> None:
-    file = scoped_file(a_diff(), "M", "")
+    file = scoped_file(a_diff(), ChangedFile(path="a.py", status="M"), "")
     assert file.added == ((2, 3),)
     assert file.is_changed(3, 9)
     assert not file.is_changed(4, 9)

@@ -11,7 +11,11 @@ from functools import cached_property
 from typing import Any
 
 ROUND = re.compile(r"^Round:\s*(\d+)\s*$", re.MULTILINE)
-LENS = re.compile(r"^You are the (?P<panel>.+?) panel of a code review\. Lens: (?P<lens>.+?)\.(?:\s|$)")
+LENS = re.compile(r"^You are the (?P<panel>\w+) panel of a code review\. Lens: (?P<lens>[\w-]+)\.(?:\s|$)", re.MULTILINE)
+VERIFY = re.compile(
+    r"\AYou are the (?P<panel>\w+) panel of a code review\. Verify one finding of the lens (?P<lens>[\w-]+)\.$",
+    re.MULTILINE,
+)
 HUNK = re.compile(r"^@@ -\d+(?:,\d+)? \+(\d+)(?:,\d+)? @@")
 
 
@@ -72,13 +76,22 @@ class ChatRequest:
 
     @cached_property
     def lens(self) -> tuple[str, str] | None:
-        """Panel and lens in lower case, if this is a reviewer's request."""
-        match = LENS.match(self._first("system", "developer"))
+        """Panel and lens in lower case, if this is a reviewer's request; the last word counts, after the change."""
+        if self.tools or self.verifies is not None:
+            return None
+        whole = "\n".join(text_of(message) for message in self.messages)
+        match = next(iter(reversed(list(LENS.finditer(whole)))), None)
         return (match["panel"].lower(), match["lens"].lower()) if match else None
+
+    @cached_property
+    def verifies(self) -> tuple[str, str] | None:
+        """Panel and lens in lower case, if this is a second look at a finding of theirs."""
+        match = VERIFY.match(self._first("system", "developer"))
+        return (match["panel"].lower(), match["lens"].lower()) if match and not self.tools else None
 
     @property
     def is_agent(self) -> bool:
-        return bool(self.tools) and self.lens is None
+        return bool(self.tools)
 
     @cached_property
     def brief(self) -> str:
@@ -125,6 +138,8 @@ class ChatRequest:
         """For logs and errors, such as `agent round 0 turn 3` or `quality/correctness`."""
         if self.lens is not None:
             return "/".join(self.lens)
+        if self.verifies is not None:
+            return f"verify {'/'.join(self.verifies)}"
         if self.is_agent:
             number = "?" if self.round is None else self.round
             return f"agent round {number} turn {self.turn}"
@@ -239,7 +254,10 @@ def say(content: str, *tool_calls: ToolCall) -> Reply:
 Turn = Reply | Callable[[ChatRequest], Reply]
 """What is said in one turn, or how it follows from what the tools said before."""
 LensAnswer = Mapping[str, Any] | Callable[[ChatRequest], Mapping[str, Any]]
-"""The object that a lens answers with; what the request's schema does not know is left out."""
+"""The object that a lens, or a second look, answers with; what the request's schema does not know is left out."""
+
+STANDS: Mapping[str, Any] = {"refuted": False, "why": "It happens as described.", "confidence": 0.9}
+"""Answer of a second look that finds nothing against a finding."""
 
 
 class Script:
@@ -253,6 +271,7 @@ class Script:
         self._rounds: dict[int, tuple[Turn, ...]] = {}
         self._later: tuple[Turn, ...] = ()
         self._lenses: dict[tuple[str, str], LensAnswer] = {}
+        self._verifiers: dict[tuple[str, str], LensAnswer] = {}
 
     def round(self, number: int, *turns: Turn) -> Script:
         """The turns of one round, from `Round: 0` on."""
@@ -269,13 +288,20 @@ class Script:
         self._lenses[panel.lower(), lens.lower()] = answer
         return self
 
+    def verify(self, panel: str, answer: LensAnswer, lens: str = "*") -> Script:
+        """The answer of the second look at findings of a panel's lens; `*` as for `lens`."""
+        self._verifiers[panel.lower(), lens.lower()] = answer
+        return self
+
     def answer(self, request: ChatRequest) -> Reply:
         """The reply to a request. Raises LookupError if the script has none: nothing is ever made up."""
         if request.lens is not None:
-            return self._of_lens(request, *request.lens)
+            return _of(self._lenses, request, *request.lens)
+        if request.verifies is not None:
+            return _of(self._verifiers, request, *request.verifies)
         if request.is_agent:
             return self._of_round(request)
-        raise LookupError("it has neither tools nor a system prompt that names a panel and a lens")
+        raise LookupError("it has neither tools nor a prompt that names a panel and a lens")
 
     def _of_round(self, request: ChatRequest) -> Reply:
         number = request.round
@@ -287,11 +313,11 @@ class Script:
         turn = turns[request.turn]
         return turn(request) if callable(turn) else turn
 
-    def _of_lens(self, request: ChatRequest, panel: str, lens: str) -> Reply:
-        for key in ((panel, lens), (panel, "*"), ("*", lens), ("*", "*")):
-            if key in self._lenses:
-                answer = self._lenses[key]
-                value = answer(request) if callable(answer) else answer
-                fitted = value if request.schema is None else fit(value, request.schema)
-                return Reply(json.dumps(fitted))
-        raise LookupError(f"the script has no answer for the lens {panel}/{lens}")
+
+def _of(answers: Mapping[tuple[str, str], LensAnswer], request: ChatRequest, panel: str, lens: str) -> Reply:
+    for key in ((panel, lens), (panel, "*"), ("*", lens), ("*", "*")):
+        if key in answers:
+            answer = answers[key]
+            value = answer(request) if callable(answer) else answer
+            return Reply(json.dumps(value if request.schema is None else fit(value, request.schema)))
+    raise LookupError(f"the script has no answer for {request.label}")

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from sdlc.demo.conversation import (
+    STANDS,
     AddedLine,
     ChatRequest,
     Reply,
@@ -328,7 +329,8 @@ def demo_script() -> Script:
         )
         .later(_look, _act, say("The tests again.", RUN_TESTS), _conclude)
         .lens("*", CLEAN)
-        .lens("quality", _correctness)
+        .lens("quality", _correctness, "correctness")
+        .verify("*", STANDS)
     )
 
 

@@ -76,9 +76,10 @@ class Judge:
         kept: list[Numbered] = []
         dropped: list[Dropped] = []
         for number, said in enumerate(answer.findings):
-            reason = f"more than {MOST_FINDINGS} findings" if number >= MOST_FINDINGS else self._why_not(said)
-            if reason:
-                dropped.append(Dropped(said.model_dump(mode="json"), reason))
+            if number >= MOST_FINDINGS:
+                dropped.append(Dropped(said.model_dump(mode="json"), f"more than {MOST_FINDINGS} findings", "over"))
+            elif reason := self._why_not(said):
+                dropped.append(Dropped(said.model_dump(mode="json"), reason, "outside"))
             else:
                 kept.append(self._kept(said))
         return [item.fingerprinted(f"lens:{self.lens}") for item in _told_apart(kept)], dropped

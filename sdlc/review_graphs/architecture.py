@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from sdlc.domain import Panel
 from sdlc.review_graphs.checks.architecture import CHECKS
-from sdlc.review_graphs.declaration import Lens, PanelDeclaration
+from sdlc.review_graphs.declaration import PanelDeclaration, lenses
 
 ARCHITECTURE = PanelDeclaration(
     panel=Panel.ARCHITECTURE,
     checks=CHECKS,
-    lenses=(Lens("boundaries", "architecture_boundaries.md"),),
+    lenses=lenses(Panel.ARCHITECTURE, "boundaries", "structure", "compatibility"),
 )

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Sequence
 
 from sdlc.activities import PanelRequest
-from sdlc.domain import ArtifactRef, ChangeSet, SourceReport, SourceState
+from sdlc.domain import ArtifactRef, ChangeSet, PanelReport, SourceReport, SourceState
 from sdlc.errors import GuardRailViolation
 from sdlc.integrations.git.diff import ChangedFile
 from sdlc.integrations.git.objects import GitObjects
@@ -23,6 +23,7 @@ RULE_FILES = ("AGENTS.md", "CLAUDE.md", ".github/copilot-instructions.md", "REVI
 MOST_RULE_FILES = 6
 LONGEST_RULES = 16_000
 """Characters of all rule files together."""
+LEFT_OUT = f"left out by the base's {RULES_FILE}"
 AT_ONCE = 4
 """Git processes."""
 
@@ -38,11 +39,16 @@ class Collector:
         """The scope of the request; its large texts are stored as artifacts."""
         change = request.change
         objects = await self._services.workspaces.objects(change.repository)
+        review = await self._review_rules(objects, change.base_sha)
         changed = await objects.changed_files(change.base_sha, change.head_sha)
         diffs = await self._diffs(objects, request, changed)
-        unread = await _unread(objects, change, changed)
+        unread = await _unread(objects, change, changed, review.generated)
         files = tuple(scoped_file(diffs[file.path], file, *unread[file.path]) for file in changed)
-        cut, uncovered = cut_to_slices([diffs[file.path] for file in files if not file.unread])
+        shown = [diffs[file.path] for file in files if not file.unread]
+        cut, uncovered = cut_to_slices(shown)
+        earlier = request.earlier if request.earlier and request.earlier.base_sha == change.base_sha else None
+        since = await _changed_since(objects, earlier, change.head_sha)
+        again, _ = cut_to_slices([diff for diff in shown if diff.path in since])
         return Scope(
             panel=request.panel,
             change=change,
@@ -51,8 +57,10 @@ class Collector:
             rules=await self._rules(objects, change.base_sha, files),
             slices=tuple([await self._slice(text, paths) for text, paths in cut]),
             uncovered=uncovered,
-            review=await self._review_rules(objects, change.base_sha),
-            previous=request.previous,
+            review=review,
+            earlier=earlier,
+            again=tuple([await self._slice(text, paths) for text, paths in again]) if earlier else (),
+            changed_again=tuple(sorted(since)),
             waived=request.waived,
         )
 
@@ -111,23 +119,25 @@ class Collector:
     def plan(self, scope: Scope) -> tuple[list[Task], list[SourceReport]]:
         """What is to be run, and what need not or can't be, with the reason."""
         tasks: list[Task] = []
-        idle = unread_sources(scope.files, scope.uncovered)
+        idle = unread_sources(scope)
         for analyser in self._declaration.analysers:
-            if not any(analyser.looks_at(file.path) for file in scope.files if file.is_text):
-                idle.append(_not_run(analyser.name, "nothing in the change for it to look at", required=False))
+            concerned = any(analyser.looks_at(file.path) for file in scope.files if file.is_text)
+            if note := _why_idle(analyser.name, scope, concerned):
+                idle.append(_not_run(analyser.name, note, required=False))
             elif not analyser.installed():
                 # Required all the same: what is not installed has not found the change clean.
                 idle.append(_not_run(analyser.name, f"{analyser.name} is not installed beside sdlc; run `make setup`"))
             else:
                 tasks.append(Task(kind="analyser", name=analyser.name))
-        concerned = [c for c in self._declaration.checks if any(c.looks_at(file.path) for file in scope.files)]
-        idle += [
-            _not_run(check.name, "nothing in the change for it to look at", required=False)
-            for check in self._declaration.checks
-            if check not in concerned
-        ]
-        if concerned:
-            tasks.append(Task(kind="checks", name="checks", names=tuple(check.name for check in concerned)))
+        chosen: list[str] = []
+        for check in self._declaration.checks:
+            concerned = any(check.looks_at(path) for file in scope.files for path in {file.path, file.on_base} if path)
+            if note := _why_idle(check.name, scope, concerned):
+                idle.append(_not_run(check.name, note, required=False))
+            else:
+                chosen.append(check.name)
+        if chosen:
+            tasks.append(Task(kind="checks", name="checks", names=tuple(chosen)))
         for lens in self._declaration.lenses:
             planned, reports = self._plan_lens(lens.name, scope)
             tasks += planned
@@ -135,17 +145,22 @@ class Collector:
         return tasks, idle
 
     def _plan_lens(self, name: str, scope: Scope) -> tuple[list[Task], list[SourceReport]]:
-        note = self._why_no_lens(scope)
-        if note:
+        if note := self._why_no_lens(name, scope):
             return [], [_not_run(name, note, kind="lens", required=False)]
-        count = len(scope.slices)
-        tasks = [Task(kind="lens", name=name, slice=number, slices=count) for number in range(count)]
+        again = scope.was_read_by(name)
+        count = len(scope.again if again else scope.slices)
+        tasks = [Task(kind="lens", name=name, slice=number, slices=count, again=again) for number in range(count)]
+        if again and not tasks:
+            note = "nothing that it read has changed since"
+            return [], [SourceReport(name=name, kind="lens", state=SourceState.OK, note=note)]
         if not scope.uncovered:
             return tasks, []
         note = f"the change is too large: {len(scope.uncovered)} files were not read to their end; split it, or waive"
         return tasks, [_not_run(f"{name} rest", note, kind="lens")]
 
-    def _why_no_lens(self, scope: Scope) -> str:
+    def _why_no_lens(self, name: str, scope: Scope) -> str:
+        if name in scope.review.without:
+            return LEFT_OUT
         if not self._services.settings.panels.lenses:
             return "lenses are switched off (panels.lenses)"
         if not self._services.models.configured("reviewer"):
@@ -153,11 +168,27 @@ class Collector:
         return "" if scope.slices else "nothing in the change for it to read"
 
 
+def _why_idle(name: str, scope: Scope, concerned: bool) -> str:
+    """Why an analyser or check need not run; empty if it has to."""
+    if name in scope.review.without:
+        return LEFT_OUT
+    return "" if concerned else "nothing in the change for it to look at"
+
+
 def _not_run(name: str, note: str, *, kind: str = "analyser", required: bool = True) -> SourceReport:
     return SourceReport(name=name, kind=kind, state=SourceState.NOT_RUN, required=required, note=note)
 
 
-async def _unread(objects: GitObjects, change: ChangeSet, changed: Sequence[ChangedFile]) -> dict[str, tuple[str, str]]:
+async def _changed_since(objects: GitObjects, earlier: PanelReport | None, head: str) -> set[str]:
+    """Paths of the head that are not as the earlier report saw them; none if there is no such report."""
+    if earlier is None or earlier.head_sha == head:
+        return set()
+    return {file.path for file in await objects.changed_files(earlier.head_sha, head) if file.status != "D"}
+
+
+async def _unread(
+    objects: GitObjects, change: ChangeSet, changed: Sequence[ChangedFile], generated: Sequence[str]
+) -> dict[str, tuple[str, str]]:
     """By path why no lens reads a file, empty for those that lenses do read; and why a person should."""
     there = [file for file in changed if file.status != "D" and not file.is_submodule]
     base = await _beginnings(
@@ -167,7 +198,7 @@ async def _unread(objects: GitObjects, change: ChangeSet, changed: Sequence[Chan
     before = {file.path: base.get(file.old_path or file.path) for file in there if file.status != "A"}
     return {
         file.path: (
-            why_unread(file, before.get(file.path)),
+            why_unread(file, before.get(file.path), generated),
             why_hidden(file, before.get(file.path), head.get(file.path)),
         )
         for file in changed

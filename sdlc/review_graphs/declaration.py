@@ -41,6 +41,11 @@ class PanelDeclaration:
         return {lens.name: lens for lens in self.lenses}[name]
 
 
+def lenses(panel: Panel, *names: str) -> tuple[Lens, ...]:
+    """Lenses whose prompts are `prompts/<panel>_<name>.md`."""
+    return tuple(Lens(name, f"{panel.value}_{name}.md") for name in names)
+
+
 def prompt_text(name: str) -> str:
     """A prompt of `prompts/`, without the white space at its ends."""
     return resources.files("sdlc.review_graphs").joinpath("prompts", name).read_text(encoding="utf-8").strip()

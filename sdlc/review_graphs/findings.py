@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 from sdlc.domain import Finding, Panel
 from sdlc.review_graphs.analyzers.base import Raw
@@ -17,6 +17,10 @@ WHOLE_CODE_LINES = 5
 SHORTEST_SOURCE = 12
 """Characters. A shorter line (`return x`) may stand in a message without being a quotation."""
 
+DroppedFor = Literal["refuted", "outside", "repeated", "over", "base", "baseline", "other"]
+"""Why a finding is not published: a second look refuted it, it is not about lines of the change, something else says
+it already, there are too many, the base has it, the committed baseline accepts it."""
+
 Code = Callable[[str, int, int], str]
 """(path, first line, last line) → the text of these lines; empty where there are none."""
 
@@ -27,9 +31,10 @@ class Dropped:
 
     finding: dict[str, Any]
     reason: str
+    kind: DroppedFor = "other"
 
     def as_json(self) -> dict[str, Any]:
-        return {"finding": self.finding, "reason": self.reason}
+        return {"finding": self.finding, "reason": self.reason, "kind": self.kind}
 
 
 @dataclass(frozen=True)
@@ -77,9 +82,9 @@ def introduced(
     for item in _numbered((_finding(raw, panel, raw.file, head_code) for raw in head), is_changed):
         finding = item.fingerprinted()
         if finding.file not in by_path:
-            dropped.append(Dropped(finding.model_dump(mode="json"), "the file is not part of the change"))
+            dropped.append(Dropped(finding.model_dump(mode="json"), "the file is not part of the change", "outside"))
         elif finding.fingerprint in known:
-            dropped.append(Dropped(finding.model_dump(mode="json"), "the base has it already"))
+            dropped.append(Dropped(finding.model_dump(mode="json"), "the base has it already", "base"))
         else:
             kept.append(finding)
     return kept, dropped
@@ -106,7 +111,7 @@ def _finding(raw: Raw, panel: Panel, path: str, code: Code) -> Numbered:
         line=max(raw.line, 1),
         end_line=max(last, 1),
         message=message[:LONGEST_MESSAGE],
-        evidence=text[:LONGEST_EVIDENCE],
+        evidence="" if raw.confidential else text[:LONGEST_EVIDENCE],
         suggestion=raw.suggestion,
     )
     return Numbered(finding, text)

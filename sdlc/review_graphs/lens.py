@@ -4,21 +4,18 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from temporalio import activity
-
-from sdlc.domain import Finding, SourceReport, SourceState, Ticket, Usage
-from sdlc.errors import ModelAnswerInvalid, ModelRefused, WorldError
+from sdlc.domain import Finding, SourceReport, SourceState, Usage
+from sdlc.errors import ModelAnswerInvalid, ModelRefused
 from sdlc.integrations.llm import spent
 from sdlc.integrations.services import Services
 from sdlc.review_graphs.answer import Judge, LensAnswer
 from sdlc.review_graphs.collect import texts
 from sdlc.review_graphs.declaration import Lens, prompt_text
 from sdlc.review_graphs.merge import Found
+from sdlc.review_graphs.paid import counting_earlier_attempts
+from sdlc.review_graphs.prompting import ticket_text
 from sdlc.review_graphs.scope import Scope, Slice, Task
 from sdlc.untrusted import quoted
-
-LONGEST_TICKET = 8_000
-"""Characters of the description."""
 
 
 class LensCall:
@@ -27,21 +24,14 @@ class LensCall:
         self._scope = scope
         self._lens = lens
         self._task = task
-        self._slice: Slice = scope.slices[task.slice]
+        self._slice: Slice = (scope.again if task.again else scope.slices)[task.slice]
 
     async def found(self) -> Found:
         """The lens's findings. An answer that can't be used is a failed lens, which is never a pass.
 
         Raises WorldError, for Temporal to try again; only before the answer is there, for an answer is paid for.
         """
-        before = _spent_before()
-        try:
-            found = await self._found()
-        except WorldError as error:
-            _tell_next_attempt(before + spent(error))
-            raise
-        usage = before + found.source.usage
-        return replace(found, source=found.source.model_copy(update={"usage": usage}))
+        return await counting_earlier_attempts(self._found, _with_usage)
 
     async def _found(self) -> Found:
         messages = await self._messages()
@@ -68,21 +58,24 @@ class LensCall:
         return SourceReport(name=self._task.label, kind="lens", state=state, note=note, usage=usage)
 
     async def _messages(self) -> list[dict[str, str]]:
-        """What stays the same comes first, so that the endpoint's prompt cache helps: lens, rules, ticket, change."""
+        """What all lenses have in common comes first, so that the endpoint's prompt cache helps: rules, ticket, change.
+
+        The lens itself comes last, where it also has the last word after the text of others.
+        """
         artifacts = self._services.artifacts
         rules = await artifacts.text(self._scope.rules) if self._scope.rules else ""
         diff = await artifacts.text(self._slice.text)
-        system = [
-            f"You are the {self._scope.panel.value} panel of a code review. Lens: {self._lens.name}.",
-            prompt_text("frame.md"),
-            self._lens.text(),
-        ]
+        system = [prompt_text("frame.md")]
         if rules:
             system.append(quoted(rules, "the repository's own rules, as they were before this change"))
-        user = [ticket_text(self._scope.ticket)]
-        if earlier := self._earlier():
-            user.append(earlier)
-        user += [_left_out(self._scope, self._task), quoted(diff, "the change, as a unified diff", code=True)]
+        user = [
+            ticket_text(self._scope.ticket),
+            _left_out(self._scope, self._task),
+            quoted(diff, "the change, as a unified diff", code=True),
+            self._earlier(),
+            f"You are the {self._scope.panel.value} panel of a code review. Lens: {self._lens.name}.",
+            self._lens.text(),
+        ]
         return [
             {"role": "system", "content": "\n\n".join(system)},
             {"role": "user", "content": "\n\n".join(filter(None, user))},
@@ -101,26 +94,8 @@ class LensCall:
         return (finding.rule == rule or finding.rule.startswith(f"{rule}/")) and finding.file in self._slice.files
 
 
-def _spent_before() -> Usage:
-    """What earlier attempts of this activity have paid for before the world failed them."""
-    details = activity.info().heartbeat_details if activity.in_activity() else ()
-    return Usage.model_validate(details[0]) if details else Usage()
-
-
-def _tell_next_attempt(usage: Usage) -> None:
-    """An attempt that fails hands nothing on but the details of its last heartbeat."""
-    if activity.in_activity() and usage.model_calls:
-        activity.heartbeat(usage.model_dump(mode="json"))
-
-
-def ticket_text(ticket: Ticket) -> str:
-    """The ticket as a prompt shows it: quoted, without what a person would not see, and cut where it is very long."""
-    description = ticket.description
-    if len(description) > LONGEST_TICKET:
-        description = f"{description[:LONGEST_TICKET]}\n[{len(description) - LONGEST_TICKET} more characters]"
-    criteria = "\n".join(f"- {criterion}" for criterion in ticket.acceptance_criteria)
-    text = "\n\n".join(filter(None, [ticket.title, description, criteria and f"Acceptance criteria:\n{criteria}"]))
-    return quoted(text, f"ticket {ticket.key}")
+def _with_usage(found: Found, before: Usage) -> Found:
+    return replace(found, source=found.source.model_copy(update={"usage": before + found.source.usage}))
 
 
 def _left_out(scope: Scope, task: Task) -> str:
@@ -131,4 +106,6 @@ def _left_out(scope: Scope, task: Task) -> str:
     notes = [quoted("\n".join(shown), "files that changed as well and are not shown")] if rows else []
     if task.slices > 1:
         notes.append(f"This is part {task.slice + 1} of {task.slices} of the change; the others are read separately.")
+    if task.again:
+        notes.append("You have read this change before; these are the files that were changed since.")
     return "\n\n".join(notes)

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from sdlc.domain import Finding, PanelReport, PanelState, SourceReport, SourceState, Usage
-from sdlc.policy import MINIMUM_CONFIDENCE
+from sdlc.naming import counted
+from sdlc.repeats import is_model, repeats, stands_for
+from sdlc.review_graphs.challenge import DOUBTFUL, MOST_CHALLENGED, Challenged, worst
 from sdlc.review_graphs.findings import Dropped
 from sdlc.review_graphs.scope import Scope
-
-_WORD = re.compile(r"[a-z]{5,}")
-_STEM = 6
-"""Letters by which two words count as the same: argument and arguments, mutable and mutability."""
 
 
 @dataclass(frozen=True)
@@ -37,22 +34,30 @@ class Merged:
     """Fingerprint → the source that it came from."""
 
 
-def merge(scope: Scope, found: Sequence[Found], *, most_model_findings: int) -> tuple[PanelReport, dict[str, Any]]:
+def merge(
+    scope: Scope, found: Sequence[Found], challenged: Sequence[Challenged] = (), *, most_model_findings: int
+) -> tuple[PanelReport, dict[str, Any]]:
     """The report, still without its artifact, and the document that the artifact holds."""
-    merged = _without_doubles(found)
+    stood = _that_stood(found, challenged)
+    merged = _without_doubles(stood)
     _cap_model_findings(merged, most_model_findings)
-    carried = _carried(scope, found, merged.kept)
+    carried = _carried(scope, stood, merged.kept)
     findings = sorted([*merged.kept, *carried], key=_rank)
-    sources = tuple(_counted(item, merged) for item in found)
+    sources = tuple(_counted(item, merged, carried) for item in stood)
+    now = {finding.fingerprint for finding in findings}
+    gone = [finding for finding in scope.previous if finding.fingerprint not in now]
+    before = [f for f in (scope.earlier.resolved if scope.earlier else ()) if f.fingerprint not in now]
     report = PanelReport(
         panel=scope.panel,
         head_sha=scope.change.head_sha,
+        base_sha=scope.change.base_sha,
         state=state_of(sources, findings, scope.waived),
         findings=tuple(finding.without_source() for finding in findings),
+        resolved=tuple({finding.fingerprint: finding for finding in (*before, *gone)}.values()),
         sources=sources,
         usage=Usage.total(source.usage for source in sources),
     )
-    return report, _document(scope, report, findings, carried, found, merged)
+    return report, _document(scope, report, findings, carried, stood, merged)
 
 
 def state_of(sources: Sequence[SourceReport], findings: Sequence[Finding], waived: Sequence[str]) -> PanelState:
@@ -63,63 +68,102 @@ def state_of(sources: Sequence[SourceReport], findings: Sequence[Finding], waive
     return PanelState.FINDINGS if is_open else PanelState.CLEAN
 
 
+def _that_stood(found: Sequence[Found], challenged: Sequence[Challenged]) -> list[Found]:
+    """What the sources found, without what a second look refuted; what it doubts counts as doubtful."""
+    words = {item.challenge.fingerprint: item for item in challenged}
+    return [_stood(item, words) if item.source.kind == "lens" else item for item in found]
+
+
+def _stood(item: Found, words: Mapping[str, Challenged]) -> Found:
+    listened_to = {finding.fingerprint for finding in worst(item.findings)[:MOST_CHALLENGED]}
+    kept: list[Finding] = []
+    dropped: list[Dropped] = []
+    refuted = unchallenged = 0
+    for finding in item.findings:
+        challenged = words.get(finding.fingerprint)
+        if finding.fingerprint not in listened_to:
+            reason = f"more than {MOST_CHALLENGED} findings of one lens"
+            dropped.append(Dropped(finding.model_dump(mode="json"), reason, "over"))
+        elif challenged is not None and challenged.refuted:
+            refuted += 1
+            dropped.append(Dropped(finding.model_dump(mode="json"), f"refuted: {challenged.why}", "refuted"))
+        elif challenged is not None and challenged.doubted:
+            kept.append(finding.model_copy(update={"confidence": min(finding.confidence, DOUBTFUL)}))
+        else:
+            unchallenged += challenged is not None and challenged.answer is None
+            kept.append(finding)
+    mine = [words[finding.fingerprint].challenge for finding in item.findings if finding.fingerprint in words]
+    note = f"{counted(unchallenged, 'finding')} could not be challenged" if unchallenged else ""
+    source = item.source.model_copy(
+        update={
+            "found": len(kept),
+            "dropped": item.source.dropped + len(dropped),
+            "refuted": refuted,
+            "usage": Usage.total([item.source.usage, *(challenge.usage for challenge in mine)]),
+            "seconds": round(item.source.seconds + max((challenge.seconds for challenge in mine), default=0.0), 3),
+            "note": "; ".join(filter(None, [item.source.note, note])),
+        }
+    )
+    return Found(source, tuple(kept), (*item.dropped, *dropped))
+
+
 def _without_doubles(found: Sequence[Found]) -> Merged:
     merged = Merged()
     fingerprints: set[str] = set()
     analysed: list[Finding] = []
+    said: list[Finding] = []
     # Analysers come first: where both say the same, what can be proved stays.
     for item in sorted(found, key=lambda item: item.source.kind != "analyser"):
         is_lens = item.source.kind == "lens"
-        for finding in item.findings:
+        for finding in sorted(item.findings, key=_rank):
             if finding.fingerprint in fingerprints:
                 reason = "said twice"
-            elif is_lens and any(_repeats(finding, other) and _stands_for(other, finding) for other in analysed):
+            elif is_lens and any(repeats(finding, other) and stands_for(other, finding) for other in analysed):
                 reason = "an analyser says it already"
+            elif is_lens and any(_is_covered(finding, other) for other in said):
+                reason = "another lens says it already"
             else:
                 reason = ""
             if reason:
-                merged.dropped.append((item.source.name, Dropped(finding.model_dump(mode="json"), reason)))
+                merged.dropped.append((item.source.name, Dropped(finding.model_dump(mode="json"), reason, "repeated")))
                 continue
             fingerprints.add(finding.fingerprint)
             merged.kept.append(finding)
             merged.owner[finding.fingerprint] = item.source.name
-            if not is_lens:
-                analysed.append(finding)
+            (said if is_lens else analysed).append(finding)
     return merged
 
 
-def _repeats(said: Finding, other: Finding) -> bool:
-    """The same lines of the same file, and a word in common that is more than grammar."""
-    if said.file != other.file or said.line > other.end_line or other.line > said.end_line:
-        return False
-    return bool(_stems(f"{said.rule} {said.message}") & _stems(other.message))
-
-
-def _stands_for(other: Finding, said: Finding) -> bool:
-    """Does the analyser say it with at least the same weight? A remark must not take a blocker's place."""
-    return other.severity.rank <= said.severity.rank and other.confidence >= MINIMUM_CONFIDENCE
-
-
-def _stems(text: str) -> set[str]:
-    return {word[:_STEM] for word in _WORD.findall(text.lower())} - {"should", "instea", "becaus", "which", "there"}
+def _is_covered(finding: Finding, other: Finding) -> bool:
+    """Has another lens said it? Two findings of one lens on one line are two."""
+    return _source_of(finding) != _source_of(other) and repeats(finding, other) and stands_for(other, finding)
 
 
 def _cap_model_findings(merged: Merged, most: int) -> None:
-    said = sorted((finding for finding in merged.kept if _is_model(finding)), key=_rank)
+    said = sorted((finding for finding in merged.kept if is_model(finding)), key=_rank)
     over = {finding.fingerprint for finding in said[max(most, 0) :]}
     for finding in [finding for finding in merged.kept if finding.fingerprint in over]:
         merged.kept.remove(finding)
         reason = f"more than {most} findings of models in one panel"
-        merged.dropped.append((merged.owner[finding.fingerprint], Dropped(finding.model_dump(mode="json"), reason)))
+        dropped = Dropped(finding.model_dump(mode="json"), reason, "over")
+        merged.dropped.append((merged.owner[finding.fingerprint], dropped))
 
 
 def _carried(scope: Scope, found: Sequence[Found], kept: Sequence[Finding]) -> list[Finding]:
-    """Earlier findings whose source failed this time: still open, for nobody has looked."""
+    """Earlier findings that are open because nobody has looked again.
+
+    Their source failed this time, or it is a lens and the file is as it was when it was read.
+    """
     present = {finding.fingerprint for finding in kept}
-    silent = {_base_name(item.source) for item in found if item.source.required and item.source.state != SourceState.OK}
-    return [
-        finding for finding in scope.previous if finding.fingerprint not in present and _source_of(finding) in silent
-    ]
+    silent = {item.source.base_name for item in found if item.source.required and item.source.state != SourceState.OK}
+    carried = []
+    for finding in scope.previous:
+        source = _source_of(finding)
+        as_it_was = is_model(finding) and scope.was_read_by(source) and finding.file not in scope.changed_again
+        in_the_change = scope.file(finding.file) is not None
+        if finding.fingerprint not in present and (source in silent or (as_it_was and in_the_change)):
+            carried.append(finding)
+    return carried
 
 
 def _document(
@@ -131,7 +175,6 @@ def _document(
     merged: Merged,
 ) -> dict[str, Any]:
     before = {finding.fingerprint for finding in scope.previous}
-    now = {finding.fingerprint for finding in findings}
     dropped = [
         *((item.source.name, dropped) for item in found for dropped in item.dropped),
         *merged.dropped,
@@ -150,7 +193,7 @@ def _document(
             }
             for finding in findings
         ],
-        "resolved": [f.model_dump(mode="json") for f in scope.previous if f.fingerprint not in now],
+        "resolved": [finding.model_dump(mode="json") for finding in report.resolved],
         "dropped": [{"source": source, **item.as_json()} for source, item in dropped],
         "sources": [source.model_dump(mode="json") for source in report.sources],
         "unread": {file.path: file.hidden or file.unread for file in scope.files if file.unread},
@@ -158,12 +201,12 @@ def _document(
     }
 
 
-def _counted(item: Found, merged: Merged) -> SourceReport:
-    dropped = sum(1 for source, _ in merged.dropped if source == item.source.name)
-    if not dropped:
-        return item.source
-    return item.source.model_copy(
-        update={"found": max(item.source.found - dropped, 0), "dropped": item.source.dropped + dropped}
+def _counted(item: Found, merged: Merged, carried: Sequence[Finding]) -> SourceReport:
+    source = item.source
+    dropped = sum(1 for name, _ in merged.dropped if name == source.name)
+    kept = sum(1 for finding in carried if _source_of(finding) == source.base_name)
+    return source.model_copy(
+        update={"found": max(source.found - dropped, 0), "dropped": source.dropped + dropped, "carried": kept}
     )
 
 
@@ -171,16 +214,7 @@ def _rank(finding: Finding) -> tuple[int, float, str, int, str]:
     return finding.severity.rank, -finding.confidence, finding.file, finding.line, finding.rule
 
 
-def _is_model(finding: Finding) -> bool:
-    return finding.rule.startswith("lens:")
-
-
 def _source_of(finding: Finding) -> str:
     """The source of a finding, from its rule: `ruff:B006` → `ruff`, `lens:correctness/off-by-one` → `correctness`."""
     source, _, rest = finding.rule.partition(":")
     return rest.partition("/")[0] if source == "lens" else source
-
-
-def _base_name(source: SourceReport) -> str:
-    """Without the slice: `correctness 2/3` → `correctness`."""
-    return source.name.partition(" ")[0]

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from sdlc.domain import ArtifactRef, ChangeSet, Finding, Panel, Record, Ticket
+from sdlc.domain import ArtifactRef, ChangeSet, Finding, Panel, PanelReport, Record, SourceState, Ticket
 from sdlc.integrations.git.diff import ChangedFile
 from sdlc.integrations.project.rules import ReviewRules
 from sdlc.review_graphs.diff import FileDiff, ranges, touches
@@ -75,8 +75,23 @@ class Scope(Record):
     """Files of which a part at least is in no slice: the diff is too large."""
     review: ReviewRules = ReviewRules()
     """What the base's `.sdlc.yml` says about reviews."""
-    previous: tuple[Finding, ...] = ()
+    earlier: PanelReport | None = None
+    """The report of the round before, if it was about the same base."""
+    again: tuple[Slice, ...] = ()
+    """The part of the diff that is about files that changed since then."""
+    changed_again: tuple[str, ...] = ()
+    """Paths that changed since then."""
     waived: tuple[str, ...] = ()
+
+    @property
+    def previous(self) -> tuple[Finding, ...]:
+        """What was open in the round before."""
+        return self.earlier.findings if self.earlier else ()
+
+    def was_read_by(self, lens: str) -> bool:
+        """Has the lens read the whole change in the round before? Then only what changed since is left to it."""
+        sources = [source for source in self.earlier.sources if source.is_lens(lens)] if self.earlier else []
+        return bool(sources) and all(source.state is SourceState.OK for source in sources)
 
     def file(self, path: str) -> ScopedFile | None:
         return next((file for file in self.files if file.path == path), None)
@@ -93,6 +108,8 @@ class Task(Record):
     slice: int = 0
     """Which slice, counted from 0."""
     slices: int = 1
+    again: bool = False
+    """Of what changed since the round before, not of the whole."""
 
     @property
     def label(self) -> str:

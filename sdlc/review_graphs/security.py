@@ -5,11 +5,11 @@ from __future__ import annotations
 from sdlc.domain import Panel
 from sdlc.review_graphs.analyzers.bandit import Bandit
 from sdlc.review_graphs.checks.security import CHECKS
-from sdlc.review_graphs.declaration import Lens, PanelDeclaration
+from sdlc.review_graphs.declaration import PanelDeclaration, lenses
 
 SECURITY = PanelDeclaration(
     panel=Panel.SECURITY,
     analysers=(Bandit(),),
     checks=CHECKS,
-    lenses=(Lens("injection", "security_injection.md"),),
+    lenses=lenses(Panel.SECURITY, "injection", "access", "exposure", "hidden-instructions"),
 )

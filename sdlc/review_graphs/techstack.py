@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from sdlc.domain import Panel
 from sdlc.review_graphs.checks.techstack import CHECKS
-from sdlc.review_graphs.declaration import Lens, PanelDeclaration
+from sdlc.review_graphs.declaration import PanelDeclaration, lenses
 
 TECHSTACK = PanelDeclaration(
     panel=Panel.TECHSTACK,
     checks=CHECKS,
-    lenses=(Lens("dependencies", "techstack_dependencies.md"),),
+    lenses=lenses(Panel.TECHSTACK, "dependencies", "idiom"),
 )

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from fnmatch import fnmatchcase
 from pathlib import PurePosixPath
 
-from sdlc.domain import SourceReport, SourceState
+from sdlc.domain import Panel, SourceReport, SourceState
 from sdlc.integrations.git.diff import ChangedFile
-from sdlc.review_graphs.scope import ScopedFile
+from sdlc.review_graphs.scope import Scope
 from sdlc.untrusted import escaped_text
 
 
@@ -66,8 +67,11 @@ def says_generated(on_base: bytes | None) -> bool:
     return bool(on_base and _GENERATED_TEXT.search(on_base[:_HEAD_BYTES]))
 
 
-def why_unread(file: ChangedFile, on_base: bytes | None) -> str:
-    """Why no lens reads a file; empty if they do. `on_base` is its beginning there, None if it is new."""
+def why_unread(file: ChangedFile, on_base: bytes | None, generated: Sequence[str] = ()) -> str:
+    """Why no lens reads a file; empty if they do. `on_base` is its beginning there, None if it is new.
+
+    `generated`: patterns of the base's own rules, so that the change can't choose them.
+    """
     if file.status == "D":
         return "deleted"
     if file.is_symlink or file.is_submodule:
@@ -77,7 +81,7 @@ def why_unread(file: ChangedFile, on_base: bytes | None) -> str:
         return by_path
     if file.binary:
         return "binary"
-    if says_generated(on_base):
+    if says_generated(on_base) or any(fnmatchcase(file.path, pattern) for pattern in generated):
         return "generated"
     was = unread_by_path(file.old_path or file.path) if file.status != "A" else ""
     return by_path if by_path == was else ""
@@ -101,19 +105,29 @@ def _is_text(beginning: bytes | None) -> bool:
     return bool(beginning) and b"\0" not in (beginning or b"")
 
 
-def unread_sources(files: Sequence[ScopedFile], uncovered: Sequence[str]) -> list[SourceReport]:
-    """What nobody has read, as sources of the report; a file that looks hidden makes the panel incomplete."""
+def unread_sources(scope: Scope) -> list[SourceReport]:
+    """What nobody has read, as sources of the report.
+
+    A file that looks hidden makes the security panel incomplete, and no other: a person is asked once.
+    """
+    files = scope.files
     hidden = [f"{file.path} ({file.hidden})" for file in files if file.hidden]
     passed = [
         f"{file.path} ({file.unread})" for file in files if file.unread not in ("", "deleted") and not file.hidden
     ]
-    passed += [f"{path} (too large, not read to its end)" for path in uncovered]
+    passed += [f"{path} (too large, not read to its end)" for path in scope.uncovered]
     passed += [f"{file.path} (very long lines, cut)" for file in files if file.cut and not file.unread]
     sources = []
     if hidden:
-        note = f"{_listed(hidden)}; make it a text, or look at it and waive"
+        asks = scope.panel is Panel.SECURITY
         sources.append(
-            SourceReport(name="files that nobody can read", kind="unread", state=SourceState.FAILED, note=note)
+            SourceReport(
+                name="files that nobody can read",
+                kind="unread",
+                state=SourceState.FAILED if asks else SourceState.NOT_RUN,
+                required=asks,
+                note=f"{_listed(hidden)}; make it a text, or look at it and waive",
+            )
         )
     if passed:
         note = _listed(passed)

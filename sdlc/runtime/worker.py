@@ -108,12 +108,14 @@ def langgraph_plugin(services: Services) -> LangGraphPlugin:
 
     Made anew for each worker or Replayer: the plugin changes the graphs that it is given.
     """
-    from temporalio.langgraph import LangGraphPlugin
+    from temporalio.langgraph import LangGraphPlugin, graph
 
-    from sdlc.activities import AGENT_GRAPH, panel_graph
+    from sdlc.activities import AGENT_GRAPH
     from sdlc.domain import Panel
     from sdlc.engines.agent import build_agent_graph
-    from sdlc.review_graphs.panel import build_panel_graph
+    from sdlc.review_graphs.panel import build_panel_graphs
 
-    graphs = {panel_graph(panel): build_panel_graph(panel, services) for panel in Panel}
-    return LangGraphPlugin(graphs={**graphs, AGENT_GRAPH: build_agent_graph(services)})
+    graphs = {AGENT_GRAPH: build_agent_graph(services)}
+    for panel in Panel:
+        graphs |= build_panel_graphs(panel, services, graph)
+    return LangGraphPlugin(graphs=graphs)
