@@ -207,6 +207,14 @@ class SourceState(StrEnum):
     OK = "ok"
     FAILED = "failed"
     NOT_RUN = "not_run"
+    """It should have looked, and could not, or was left out."""
+    NOT_NEEDED = "not_needed"
+    """Nothing in the change concerns it."""
+
+    @property
+    def is_missing(self) -> bool:
+        """Has somebody not looked who should have?"""
+        return self in (SourceState.FAILED, SourceState.NOT_RUN)
 
 
 class SourceReport(Record):

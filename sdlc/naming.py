@@ -99,5 +99,7 @@ def _key_part(key: str) -> str:
 
 
 def counted(number: int, noun: str) -> str:
-    """`1 finding`, `2 findings`."""
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+    """`1 finding`, `2 findings`, `2 lenses`."""
+    if number == 1:
+        return f"{number} {noun}"
+    return f"{number} {noun}{'es' if noun.endswith('s') else 's'}"

@@ -41,7 +41,7 @@ from sdlc.domain import (
 )
 from sdlc.naming import branch_name, numbered_branch, pull_request_title, slug
 from sdlc.progress import Step, StepProgress, StepState
-from sdlc.steps.evidence import MAX_BODY, pull_request_body, review_statuses, review_summary
+from sdlc.steps.evidence import MAX_BODY, panels_table, pull_request_body, review_statuses, review_summary
 from sdlc.steps.not_verified import not_verified
 from sdlc.steps.ticket_comments import approval_comment, closed_comment
 from sdlc.untrusted import visible_text
@@ -364,6 +364,30 @@ def test_files_that_no_reviewer_has_read_are_named_once() -> None:
     panels = with_panels(*(panel(which, sources=(unread,)) for which in Panel))
     said = not_verified(evidence(panel_reports=panels))
     assert [line for line in said if "a.bin" in line] == ["No reviewer has read some files: a.bin (binary)"]
+
+
+def test_lenses_that_did_not_run_for_one_reason_are_one_line() -> None:
+    def idle(name: str, state: SourceState = SourceState.NOT_RUN) -> SourceReport:
+        return SourceReport(name=name, kind="lens", state=state, required=False, note="no model is configured")
+
+    unneeded = idle("idiom", SourceState.NOT_NEEDED)
+    panels = with_panels(*(panel(which, sources=(idle("one"), idle("two"), unneeded)) for which in Panel))
+    said = [line for line in not_verified(evidence(panel_reports=panels)) if "model" in line]
+    names = ", ".join(["`one`, `two`"] * 4)
+    assert said == [f"8 lenses ({names}) did not run: no model is configured"]
+
+
+def test_what_was_found_and_is_not_shown_is_counted_and_linked() -> None:
+    lens = SourceReport(name="correctness", kind="lens", found=0, dropped=5, refuted=2)
+    mended = Finding(panel=Panel.QUALITY, rule="ruff:B006", severity=Severity.MAJOR, file="a.py", message="m")
+    given = evidence(panel_reports=with_panels(panel(Panel.QUALITY, sources=(lens,), resolved=(mended,))))
+    table = panels_table(given)
+    assert "| quality | clean | 0 | 0 | 0 | 0 | 1 | 0 | – |" in table
+    assert table.endswith(
+        "Findings left out: 2 refuted on a second look, 3 outside the change, repeated or over the bound. "
+        f"`sdlc findings {given.ticket.key} --all` lists them."
+    )
+    assert "left out" not in panels_table(evidence())
 
 
 @pytest.mark.parametrize(

@@ -352,7 +352,7 @@ async def test_a_change_without_python_needs_no_analyser(bench: Bench) -> None:
     report = await bench.review(Panel.SECURITY, bench.change({"README.md": "# Better\n"}))
     assert report.state is PanelState.CLEAN
     bandit = source(report, "bandit")
-    assert (bandit.state, bandit.required) == (SourceState.NOT_RUN, False)
+    assert (bandit.state, bandit.required) == (SourceState.NOT_NEEDED, False)
 
 
 async def test_an_empty_change_is_clean(bench: Bench) -> None:

@@ -122,8 +122,8 @@ class Collector:
         idle = unread_sources(scope)
         for analyser in self._declaration.analysers:
             concerned = any(analyser.looks_at(file.path) for file in scope.files if file.is_text)
-            if note := _why_idle(analyser.name, scope, concerned):
-                idle.append(_not_run(analyser.name, note, required=False))
+            if report := _idle(analyser.name, scope, concerned):
+                idle.append(report)
             elif not analyser.installed():
                 # Required all the same: what is not installed has not found the change clean.
                 idle.append(_not_run(analyser.name, f"{analyser.name} is not installed beside sdlc; run `make setup`"))
@@ -132,8 +132,8 @@ class Collector:
         chosen: list[str] = []
         for check in self._declaration.checks:
             concerned = any(check.looks_at(path) for file in scope.files for path in {file.path, file.on_base} if path)
-            if note := _why_idle(check.name, scope, concerned):
-                idle.append(_not_run(check.name, note, required=False))
+            if report := _idle(check.name, scope, concerned):
+                idle.append(report)
             else:
                 chosen.append(check.name)
         if chosen:
@@ -147,6 +147,8 @@ class Collector:
     def _plan_lens(self, name: str, scope: Scope) -> tuple[list[Task], list[SourceReport]]:
         if note := self._why_no_lens(name, scope):
             return [], [_not_run(name, note, kind="lens", required=False)]
+        if not scope.slices:
+            return [], [_not_needed(name, kind="lens")]
         again = scope.was_read_by(name)
         count = len(scope.again if again else scope.slices)
         tasks = [Task(kind="lens", name=name, slice=number, slices=count, again=again) for number in range(count)]
@@ -165,14 +167,19 @@ class Collector:
             return "lenses are switched off (panels.lenses)"
         if not self._services.models.configured("reviewer"):
             return "no model is configured; set SDLC_MODEL and OPENAI_API_KEY or OPENAI_BASE_URL"
-        return "" if scope.slices else "nothing in the change for it to read"
+        return ""
 
 
-def _why_idle(name: str, scope: Scope, concerned: bool) -> str:
-    """Why an analyser or check need not run; empty if it has to."""
+def _idle(name: str, scope: Scope, concerned: bool) -> SourceReport | None:
+    """The report of an analyser or check that need not run; None if it has to."""
     if name in scope.review.without:
-        return LEFT_OUT
-    return "" if concerned else "nothing in the change for it to look at"
+        return _not_run(name, LEFT_OUT, required=False)
+    return None if concerned else _not_needed(name)
+
+
+def _not_needed(name: str, kind: str = "analyser") -> SourceReport:
+    note = "nothing in the change for it to look at"
+    return SourceReport(name=name, kind=kind, state=SourceState.NOT_NEEDED, required=False, note=note)
 
 
 def _not_run(name: str, note: str, *, kind: str = "analyser", required: bool = True) -> SourceReport:

@@ -17,6 +17,11 @@ from sdlc.review_graphs.panel import build_panel_graphs
 _NO_RUN = RunIdentity(workflow_id="", run_id="", ticket_key="")
 
 
+def request_of(change: ChangeSet, ticket: Ticket, panel: Panel) -> PanelRequest:
+    """What a panel's graph starts from where there is no run."""
+    return PanelRequest(run=_NO_RUN, panel=panel, change=change, ticket=ticket)
+
+
 async def review(
     services: Services,
     change: ChangeSet,
@@ -33,8 +38,8 @@ async def review(
     """
 
     async def one(panel: Panel) -> PanelReport:
-        request = PanelRequest(
-            run=_NO_RUN, panel=panel, change=change, ticket=ticket, waived=tuple(waived), earlier=before.get(panel)
+        request = request_of(change, ticket, panel).model_copy(
+            update={"waived": tuple(waived), "earlier": before.get(panel)}
         )
         graphs: dict[str, StateGraph[Any, Any, Any, Any]] = {}
         graphs |= build_panel_graphs(panel, services, graphs.__getitem__)

@@ -16,7 +16,6 @@ from sdlc.domain import (
     Panel,
     PanelState,
     Severity,
-    SourceState,
     TestKind,
     TestOutcome,
     TestReport,
@@ -34,6 +33,8 @@ MAX_BODY = 60_000
 MAX_STATUS = 140
 """Characters of a status; GitHub takes no more."""
 
+MOST_MISSING = 4
+"""Reviewers that did not run are named in the table up to here; the section `Not verified` has them all."""
 _MOST_FAILURES = 50
 """A report names no more than these, those on the base last."""
 
@@ -235,17 +236,34 @@ def panels_table(evidence: Evidence) -> str:
     for panel in Panel:
         report = report_of(evidence, panel)
         if report is None:
-            rows.append((panel.value, "**not run**", *"–" * (len(Severity) + 2)))
+            rows.append((panel.value, "**not run**", *"–" * (len(Severity) + 3)))
             continue
         found = policy.open_findings([report], waived)
         counts = Counter(finding.severity for finding in found)
         let_through = str(len(report.findings) - len(found))
         state = "**incomplete**" if report.state is PanelState.INCOMPLETE else report.state.value
-        missing = ", ".join(code_cell(s.name, 60) for s in report.sources if s.state is not SourceState.OK)
-        rows.append(
-            (panel.value, state, *(str(counts[severity]) for severity in Severity), let_through, missing or "–")
-        )
-    return markdown.table(("panel", "state", *(s.value for s in Severity), "waived", "did not run"), rows)
+        missing = [code_cell(s.name, 60) for s in report.sources if s.state.is_missing]
+        shown = ", ".join(missing) if len(missing) <= MOST_MISSING else counted(len(missing), "reviewer")
+        numbers = (*(str(counts[severity]) for severity in Severity), str(len(report.resolved)), let_through)
+        rows.append((panel.value, state, *numbers, shown or "–"))
+    header = ("panel", "state", *(severity.value for severity in Severity), "mended", "waived", "did not run")
+    return "\n\n".join(filter(None, [markdown.table(header, rows), _left_out(evidence)]))
+
+
+def _left_out(evidence: Evidence) -> str:
+    """What was found and is not shown, so that nobody takes silence for all there was."""
+    sources = [source for report in evidence.panel_reports for source in report.sources]
+    refuted = sum(source.refuted for source in sources if source.kind == "lens")
+    dropped = sum(source.dropped for source in sources if source.kind == "lens") - refuted
+    repeated = sum(len(report.repeats) for report in evidence.panel_reports)
+    parts = [
+        f"{refuted} refuted on a second look" if refuted else "",
+        f"{dropped} outside the change, repeated or over the bound" if dropped else "",
+        f"{repeated} that another panel has" if repeated else "",
+    ]
+    told = ", ".join(filter(None, parts))
+    command = code(f"sdlc findings {evidence.ticket.key} --all")
+    return f"Findings left out: {told}. {command} lists them." if told else ""
 
 
 # --- this run -----------------------------------------------------------------------------
@@ -301,7 +319,7 @@ def _status(evidence: Evidence, panel: Panel) -> tuple[str, str]:
     said = by_severity(found) or "no findings"
     said += f", {let_through} waived" if let_through else ""
     if report.state is PanelState.INCOMPLETE:
-        missing = ", ".join(s.name for s in report.sources if s.required and s.state is not SourceState.OK)
+        missing = ", ".join(s.name for s in report.sources if s.required and s.state.is_missing)
         said = f"incomplete ({visible_text(missing)[0] or 'it could not be run'}): {said}"
     bad = report.state is PanelState.INCOMPLETE or any(f.severity.rank <= Severity.MAJOR.rank for f in found)
     return "failure" if bad else "success", said[:MAX_STATUS]

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from sdlc.activities import Evidence
 from sdlc.domain import Panel, PanelReport, SourceState, TestKind, TestOutcome
 from sdlc.markdown import code, inline
+from sdlc.naming import counted
 from sdlc.progress import Step, StepState
 
 
@@ -29,6 +30,8 @@ def not_verified(evidence: Evidence) -> list[str]:
 def _panels_not_verified(evidence: Evidence) -> Iterable[str]:
     head = evidence.change.head_sha
     unread: dict[str, None] = {}  # the panels look at the same change: said once
+    alike: dict[tuple[str, str, str], list[tuple[Panel, str]]] = {}
+    """(kind, how it ended, why) → who: without a model all lenses say the same."""
     for panel in Panel:
         report = report_of(evidence, panel)
         if report is None:
@@ -39,12 +42,26 @@ def _panels_not_verified(evidence: Evidence) -> Iterable[str]:
         for source in report.sources:
             if source.kind == "unread":
                 unread.setdefault(source.note)
-            elif source.state is not SourceState.OK:
+            elif source.state.is_missing:
                 how = "failed" if source.state is SourceState.FAILED else "did not run"
-                why = f": {inline(source.note, 300)}" if source.note else ""
-                yield f"{panel.value}: {source.kind} {code(source.name, 60)} {how}{why}"
+                alike.setdefault((source.kind, how, source.note), []).append((panel, source.name))
+    for (kind, how, note), names in alike.items():
+        why = f": {inline(note, 300)}" if note else ""
+        yield f"{_who(kind, names)} {how}{why}"
     for note in unread:
         yield f"No reviewer has read some files: {inline(note, 500)}"
+
+
+_MOST_NAMED = 8
+
+
+def _who(kind: str, names: list[tuple[Panel, str]]) -> str:
+    if len(names) == 1:
+        panel, name = names[0]
+        return f"{panel.value}: {kind} {code(name, 60)}"
+    more = len(names) - _MOST_NAMED
+    listed = ", ".join(code(name, 60) for _, name in names[:_MOST_NAMED])
+    return f"{counted(len(names), kind)} ({listed}{f' and {more} more' if more > 0 else ''})"
 
 
 _MEANING = {

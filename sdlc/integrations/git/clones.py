@@ -16,6 +16,7 @@ from sdlc.errors import RepositoryInvalid, WorkspaceBroken
 from sdlc.integrations.git.address import full_address
 from sdlc.integrations.git.failures import shown
 from sdlc.integrations.git.locks import locked
+from sdlc.integrations.git.recent import RecentAnswers
 from sdlc.integrations.git.runner import TRANSFER_SECONDS, Git
 from sdlc.integrations.git.throw_away import throw_away
 
@@ -67,6 +68,7 @@ class Clone:
         self.git = git.on(folder)
         self._plain_git = git
         self._lock_file = folder.with_name(f"{folder.name}.lock")
+        self.recent = RecentAnswers()
         self._known: set[str] = set()
         self._known_of: tuple[int, int] | None = None
 

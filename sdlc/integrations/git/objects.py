@@ -100,9 +100,14 @@ class GitObjects:
         return None
 
     async def _read(self, shas: Sequence[str], *arguments: str, accept: Sequence[int] = (0,)) -> Answer:
-        await self._clone.require(*shas)
-        with self._clone.watched():
-            return await self._clone.git.run(*arguments, accept=accept)
+        """What git says; it is asked about full shas only, so the answer is the same for good."""
+
+        async def ask() -> Answer:
+            await self._clone.require(*shas)
+            with self._clone.watched():
+                return await self._clone.git.run(*arguments, accept=accept)
+
+        return await self._clone.recent.get(arguments, ask)
 
 
 def _patch(context: int) -> tuple[str, ...]:
