@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from sdlc.domain import PanelReport, Record
+from sdlc.domain import PanelReport, Record, Waiver
 
 
 class Decided(Record):
@@ -49,6 +49,8 @@ class OutsideChange(Record):
 
 
 class PanelReports(Record):
-    """Answer of the query `panel_reports`: the last report of each panel."""
+    """Answer of the query `panel_reports`: the last report of each panel, and what of it is waived."""
 
     reports: tuple[PanelReport, ...] = ()
+    waivers: tuple[Waiver, ...] = ()
+    """What people let stand, be it after the review."""

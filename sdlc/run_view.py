@@ -175,7 +175,7 @@ class RunView(RunMessages):
 
     @workflow.query(description="The last report of each panel, also what is resolved; their whole is in artifacts")
     def panel_reports(self) -> PanelReports:
-        return PanelReports(reports=self.reports)
+        return PanelReports(reports=self.reports, waivers=tuple(self.waivers))
 
     @workflow.query(description="Test reports about the present head")
     def test_results(self) -> list[TestReport]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Annotated, Any
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -15,6 +16,16 @@ if TYPE_CHECKING:
 
 Key = Annotated[str, typer.Argument(help="The ticket's key, such as BUG-1.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Format = Literal["text", "json", "sarif", "markdown"]
+
+
+class PanelName(StrEnum):
+    """`sdlc.domain.Panel`, without what `--help` would have to import for it."""
+
+    ARCHITECTURE = "architecture"
+    SECURITY = "security"
+    QUALITY = "quality"
+    TECHSTACK = "techstack"
 
 
 def register(app: typer.Typer) -> None:
@@ -29,7 +40,13 @@ def print_json(value: BaseModel | list[Any] | dict[str, Any]) -> None:
     """One line of JSON on standard output."""
     from pydantic_core import to_jsonable_python
 
-    typer.echo(json.dumps(to_jsonable_python(value), ensure_ascii=False))
+    echo_json(to_jsonable_python(value))
+
+
+def echo_json(document: Any, *, indent: int | None = None) -> None:
+    """JSON on standard output. A lone surrogate, which no output takes, becomes an escape of JSON's own."""
+    text = json.dumps(document, ensure_ascii=False, indent=indent)
+    typer.echo(text.encode("utf-8", "backslashreplace").decode("utf-8"))
 
 
 def status(
@@ -85,19 +102,44 @@ def list_runs(
     wait_for(look())
 
 
-def findings(key: Key, as_json: AsJson = False) -> None:
-    """Show the open findings of a run, the worst first."""
+def findings(
+    key: Key,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Also what is waived, resolved, refuted or left out, with the reason.")
+    ] = False,
+    panel: Annotated[
+        list[PanelName] | None, typer.Option("--panel", help="Only this panel; can be given more than once.")
+    ] = None,
+    form: Annotated[
+        Format, typer.Option("--format", help="`json` is the whole by panels; `markdown` and `json` show the evidence.")
+    ] = "text",
+    one_run: Annotated[
+        bool, typer.Option("--one-run", help="SARIF with one run for all panels, for code hosts that take no more.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the findings as a JSON list.")] = False,
+) -> None:
+    """Show what the panels found in a run's change.
+
+    The worst first, and what did not run: where nobody has looked, nothing is found. Also while the run works, and
+    after its end.
+    """
+    if as_json and form not in ("text", "json"):
+        raise typer.BadParameter(f"--json is a form of its own; leave it or --format {form} out.")
+    if one_run and form != "sarif":
+        raise typer.BadParameter("--one-run goes with --format sarif.")
 
     async def look() -> None:
-        from sdlc.cli.view import findings_table, show
+        from sdlc.cli.reviews import reviews_of, show_reviews
 
-        found = await (await connected_runs(CONTEXT.settings())).findings(key)
+        settings = CONTEXT.settings()
+        found = await reviews_of(await connected_runs(settings), key, settings)
+        chosen = [review for review in found if not panel or review.panel.value in panel]
         if as_json:
-            print_json(found)
-        elif found:
-            show(findings_table(found))
+            from sdlc.review_graphs.report_json import listed
+
+            echo_json(listed(chosen, everything=everything))
         else:
-            typer.echo("No open findings.")
+            show_reviews(chosen, form, everything=everything, one_run=one_run, key=key)
 
     wait_for(look())
 

@@ -8,15 +8,18 @@ from collections import Counter
 from collections.abc import Iterable
 from datetime import datetime
 from io import StringIO
+from typing import TYPE_CHECKING
 
 from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from sdlc.domain import AuditEntry, Finding, Proof, RunState, Severity, TestOutcome, TestReport, Usage
+from sdlc.domain import AuditEntry, Proof, RunState, Severity, TestOutcome, TestReport, Usage
 from sdlc.naming import counted
 from sdlc.progress import RunProgress, StepProgress, StepState
-from sdlc.runtime.runs import RunRow, Trouble
+
+if TYPE_CHECKING:
+    from sdlc.runtime.runs import RunRow, Trouble
 
 _SIGNS = {
     StepState.PENDING: ("·", "dim"),
@@ -46,7 +49,7 @@ _PROOFS = 6
 _RESULT = 160
 """Characters of a step's result in a line; the table cuts it at the terminal's width."""
 
-_SEVERITY_STYLE = {
+SEVERITY_STYLE = {
     Severity.BLOCKER: "bold red",
     Severity.MAJOR: "red",
     Severity.MINOR: "yellow",
@@ -183,21 +186,6 @@ def _proof(proof: Proof) -> Text:
 
 def _words(state: RunState | TestOutcome) -> str:
     return state.value.replace("_", " ")
-
-
-def findings_table(findings: Iterable[Finding]) -> Table:
-    table = Table(box=None, padding=(0, 1))
-    for column in ("severity", "panel", "where", "rule", "what"):
-        table.add_column(column)
-    for finding in findings:
-        table.add_row(
-            Text(finding.severity.value, _SEVERITY_STYLE[finding.severity]),
-            Text(finding.panel.value),
-            Text(f"{plain(finding.file)}:{finding.line}"),
-            Text(plain(finding.rule)),
-            Text(plain(finding.message)),
-        )
-    return table
 
 
 def runs_table(rows: Iterable[RunRow]) -> Table:

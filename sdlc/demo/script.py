@@ -308,6 +308,36 @@ def _weight_of_bulky_parcels(line: AddedLine) -> Mapping[str, Any]:
     }
 
 
+_NO_TIERS = "A tariff without tiers ends in an IndexError here"
+
+
+def _edge_cases(request: ChatRequest) -> Mapping[str, Any]:
+    """A finding that is wrong, as reviewers' findings sometimes are: the second look has something to refute."""
+    line = next((line for line in added_lines(request.user_text) if "self.tiers[-1]" in line.code), None)
+    return CLEAN if line is None else {"findings": [_a_tariff_without_tiers(line)], "summary": "One case."}
+
+
+def _a_tariff_without_tiers(line: AddedLine) -> Mapping[str, Any]:
+    return {
+        "rule": "empty-tiers",
+        "severity": "major",
+        "confidence": 0.7,
+        "file": line.file,
+        "line": line.line,
+        "end_line": line.line,
+        "message": f"{_NO_TIERS}, and the quote is lost. Refuse such a tariff with a message.",
+        "evidence": f'Tariff("x", (), 0).price(1):\n{line.code}',
+        "suggestion": "",
+    }
+
+
+def _second_look(request: ChatRequest) -> Mapping[str, Any]:
+    if _NO_TIERS not in request.user_text:
+        return STANDS
+    why = "`Tariff.__post_init__` refuses a tariff without tiers (`not limits`), so there is always a last one."
+    return {"refuted": True, "why": why, "confidence": 0.95}
+
+
 def demo_script() -> Script:
     """The whole script of the demo."""
     source, tests = _SOURCE_EDITS, _TEST_EDITS
@@ -330,7 +360,8 @@ def demo_script() -> Script:
         .later(_look, _act, say("The tests again.", RUN_TESTS), _conclude)
         .lens("*", CLEAN)
         .lens("quality", _correctness, "correctness")
-        .verify("*", STANDS)
+        .lens("quality", _edge_cases, "edge-cases")
+        .verify("*", _second_look)
     )
 
 

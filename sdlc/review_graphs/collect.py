@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from datetime import UTC, datetime
 
 from sdlc.activities import PanelRequest
 from sdlc.domain import ArtifactRef, ChangeSet, PanelReport, SourceReport, SourceState
@@ -12,6 +13,7 @@ from sdlc.integrations.git.diff import ChangedFile
 from sdlc.integrations.git.objects import GitObjects
 from sdlc.integrations.project.rules import RULES_FILE, ReviewRules, RulesInvalid, parse_rules
 from sdlc.integrations.services import Services
+from sdlc.review_graphs.baseline import BASELINE_FILE, Baseline, read_baseline
 from sdlc.review_graphs.declaration import PanelDeclaration
 from sdlc.review_graphs.diff import FileDiff, read_hunks, split_files
 from sdlc.review_graphs.scope import Scope, ScopedFile, Slice, Task, cut_to_slices, scoped_file
@@ -58,6 +60,7 @@ class Collector:
             slices=tuple([await self._slice(text, paths) for text, paths in cut]),
             uncovered=uncovered,
             review=review,
+            baseline=await _baseline(objects, change.base_sha),
             earlier=earlier,
             again=tuple([await self._slice(text, paths) for text, paths in again]) if earlier else (),
             changed_again=tuple(sorted(since)),
@@ -120,6 +123,8 @@ class Collector:
         """What is to be run, and what need not or can't be, with the reason."""
         tasks: list[Task] = []
         idle = unread_sources(scope)
+        if note := scope.baseline.source():
+            idle.append(note)
         for analyser in self._declaration.analysers:
             concerned = any(analyser.looks_at(file.path) for file in scope.files if file.is_text)
             if report := _idle(analyser.name, scope, concerned):
@@ -191,6 +196,15 @@ async def _changed_since(objects: GitObjects, earlier: PanelReport | None, head:
     if earlier is None or earlier.head_sha == head:
         return set()
     return {file.path for file in await objects.changed_files(earlier.head_sha, head) if file.status != "D"}
+
+
+async def _baseline(objects: GitObjects, base: str) -> Baseline:
+    """Of the base, so that a change can't accept its own findings; entries end with the day of the review."""
+    try:
+        content = await objects.show(base, BASELINE_FILE)
+    except GuardRailViolation:  # larger than git's answers may be
+        return Baseline(note=f"`{BASELINE_FILE}` can't be used: it is too large; it is left out", is_usable=False)
+    return read_baseline(content, datetime.now(UTC).date())
 
 
 async def _unread(

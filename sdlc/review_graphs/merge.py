@@ -40,6 +40,7 @@ def merge(
     """The report, still without its artifact, and the document that the artifact holds."""
     stood = _that_stood(found, challenged)
     merged = _without_doubles(stood)
+    _let_stand(merged, scope.baseline.accepted)
     _cap_model_findings(merged, most_model_findings)
     carried = _carried(scope, stood, merged.kept)
     findings = sorted([*merged.kept, *carried], key=_rank)
@@ -139,6 +140,14 @@ def _is_covered(finding: Finding, other: Finding) -> bool:
     return _source_of(finding) != _source_of(other) and repeats(finding, other) and stands_for(other, finding)
 
 
+def _let_stand(merged: Merged, accepted: Mapping[str, str]) -> None:
+    """Take out what the base's baseline accepts; after the doubles, so that no lens says it in an analyser's place."""
+    for finding in [finding for finding in merged.kept if finding.fingerprint in accepted]:
+        merged.kept.remove(finding)
+        dropped = Dropped(finding.model_dump(mode="json"), accepted[finding.fingerprint], "baseline")
+        merged.dropped.append((merged.owner[finding.fingerprint], dropped))
+
+
 def _cap_model_findings(merged: Merged, most: int) -> None:
     said = sorted((finding for finding in merged.kept if is_model(finding)), key=_rank)
     over = {finding.fingerprint for finding in said[max(most, 0) :]}
@@ -154,7 +163,7 @@ def _carried(scope: Scope, found: Sequence[Found], kept: Sequence[Finding]) -> l
 
     Their source failed this time, or it is a lens and the file is as it was when it was read.
     """
-    present = {finding.fingerprint for finding in kept}
+    present = {finding.fingerprint for finding in kept} | set(scope.baseline.accepted)
     silent = {item.source.base_name for item in found if item.source.required and item.source.state != SourceState.OK}
     carried = []
     for finding in scope.previous:

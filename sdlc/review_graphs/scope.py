@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from sdlc.domain import ArtifactRef, ChangeSet, Finding, Panel, PanelReport, Record, SourceState, Ticket
 from sdlc.integrations.git.diff import ChangedFile
 from sdlc.integrations.project.rules import ReviewRules
+from sdlc.review_graphs.baseline import Baseline
 from sdlc.review_graphs.diff import FileDiff, ranges, touches
 
 SLICE_CHARS = 60_000
@@ -75,6 +76,8 @@ class Scope(Record):
     """Files of which a part at least is in no slice: the diff is too large."""
     review: ReviewRules = ReviewRules()
     """What the base's `.sdlc.yml` says about reviews."""
+    baseline: Baseline = Baseline()
+    """What the base lets stand."""
     earlier: PanelReport | None = None
     """The report of the round before, if it was about the same base."""
     again: tuple[Slice, ...] = ()

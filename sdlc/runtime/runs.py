@@ -43,11 +43,15 @@ from sdlc.domain import (
 )
 from sdlc.errors import ConfigurationError, PermissionDenied, RunNotFound, SdlcError, ServiceUnavailable, UsageError
 from sdlc.progress import RunOutcome, RunProgress
+from sdlc.run_payloads import PanelReports
 
 WORKFLOW = "SdlcWorkflow"
 _OVER = frozenset(state.value for state in RunState if state.is_over)
 ANSWER_WITHIN = timedelta(seconds=10)
 """How long a query or a decision may wait for a worker."""
+
+_NOT_KNOWN = "expected but not found"
+"""In the words by which a worker refuses a query that its workflow does not have."""
 
 _KEY = re.compile(r"[^\s/]{1,200}")
 """No slash: a run's engine is a workflow of its own, `sdlc-<key>/implement-1`."""
@@ -149,6 +153,15 @@ class Runs:
 
     async def findings(self, key: str) -> list[Finding]:
         return await self._query(key, "findings", list[Finding])
+
+    async def panel_reports(self, key: str) -> PanelReports | None:
+        """The last report of each panel, and what is waived; None where the run's worker is older than the question."""
+        try:
+            return await self._query(key, "panel_reports", PanelReports)
+        except ServiceUnavailable as error:
+            if isinstance(error.__cause__, WorkflowQueryFailedError) and _NOT_KNOWN in str(error.__cause__):
+                return None
+            raise
 
     async def test_results(self, key: str) -> list[TestReport]:
         return await self._query(key, "test_results", list[TestReport])
