@@ -1,7 +1,7 @@
 # Every target does its own set-up. What set-up says goes to standard error, so that output can be piped.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo dev test check format tried lock clean
+.PHONY: help setup demo dev test check format tried bench-review lock clean
 
 BIN := .venv/bin
 ARGS ?=
@@ -21,7 +21,7 @@ endef
 test: export ENSURE_SERVER = $(ensure_server)
 
 help: ## Show the targets
-	@awk -F ' ?## ?' '/^[a-z-]+:.*## / {sub(/:.*/, "", $$1); printf "  make %-8s %s\n", $$1, $$2}' Makefile
+	@awk -F ' ?## ?' '/^[a-z-]+:.*## / {sub(/:.*/, "", $$1); printf "  make %-12s %s\n", $$1, $$2}' Makefile
 
 setup: ## Make .venv as requirements.lock has it; look for git, bubblewrap and uv, and get what is missing
 	@scripts/setup >&2
@@ -49,6 +49,9 @@ format: setup ## Format, and mend what ruff can mend
 
 tried: setup ## Run the command on five projects that it does not know; ARGS="--only humanize" to choose
 	@$(BIN)/python -m benchmarks.tried $(ARGS)
+
+bench-review: setup ## Run the review panels on labelled changes and say how good they are; ARGS="--verbose --only clean" to choose
+	@$(BIN)/python -m benchmarks.review $(ARGS)
 
 lock: setup ## Resolve pyproject.toml anew into requirements.lock, with hashes
 	@PATH="$$PATH:.uv/bin" uv pip compile pyproject.toml --extra dev --universal --generate-hashes --no-header --no-annotate --upgrade \

@@ -17,7 +17,6 @@ from sdlc.domain import (
     AttentionAnswer,
     ChangeSet,
     CiReport,
-    Finding,
     Instruction,
     Panel,
     PanelReport,

@@ -16,12 +16,15 @@ MINIMUM_CONFIDENCE = 0.5
 other."""
 
 _WORD = re.compile(r"[a-z]{5,}")
+_ACRONYM = re.compile(r"\b[A-Z]{3,5}\b")
+"""SQL, HTML, XSS: short, and say more than most words."""
 _STEM = 6
 """Letters by which two words count as the same: argument and arguments, mutable and mutability."""
 
 
 def _stems(*texts: str) -> frozenset[str]:
-    return frozenset(word[:_STEM] for text in texts for word in _WORD.findall(text.lower()))
+    words = [word[:_STEM] for text in texts for word in _WORD.findall(text.lower())]
+    return frozenset([*words, *(word for text in texts for word in _ACRONYM.findall(text))])
 
 
 _GRAMMAR = _stems(

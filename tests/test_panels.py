@@ -357,6 +357,13 @@ async def test_a_change_without_python_needs_no_analyser(bench: Bench) -> None:
     assert (bandit.state, bandit.required) == (SourceState.NOT_NEEDED, False)
 
 
+async def test_a_name_that_git_quotes_is_no_way_past_the_analysers(bench: Bench) -> None:
+    change = bench.change({"new\tline.py": "print(undefined_name)\n"})
+    report = await bench.review(Panel.QUALITY, change)
+    assert report.state is PanelState.INCOMPLETE
+    assert "could not read" in source(report, "ruff").note
+
+
 async def test_an_empty_change_is_clean(bench: Bench) -> None:
     assert (await bench.review(Panel.QUALITY, bench.change({}))).state is PanelState.CLEAN
 

@@ -12,7 +12,7 @@ from sdlc.domain import TestKind
 from sdlc.integrations.project.discovery import command_of, discover, wanted_files, with_base
 from sdlc.integrations.project.passed_through import passed_through, without_secrets
 from sdlc.integrations.project.plan import ProjectPlan, Runner
-from sdlc.integrations.project.rules import ProjectRules, RulesInvalid, parse_rules
+from sdlc.integrations.project.rules import OwnAnalyser, ProjectRules, RulesInvalid, parse_rules
 from sdlc.integrations.project.setup_steps import Places, setup_steps
 from sdlc.integrations.project.test_files import belongs_to_tests, is_document, is_test
 
@@ -372,6 +372,19 @@ def test_a_plain_call_of_a_runner_is_known_as_such(line: str, runner: Runner) ->
         ("env: {'A B': c}", ("`A B`",)),
         ("a: &a [x]\nunit: *a", ("aliases",)),
         (b"unit: \xff", ("UTF-8",)),
+        ("review: {analyser: {}}", ("`review.analyser`", "there are", "`analysers`")),
+        ("review: {analysers: {a: {run: x, cmd: x}}}", ("`review.analysers.a.cmd`", "`timeout_seconds`")),
+        ("review: {analysers: {a: {}}}", ("`review.analysers.a.run`",)),
+        ("review: {analysers: {a: {run: ''}}}", ("`review.analysers.a.run`",)),
+        ("review: {analysers: {'A b': {run: x}}}", ("`review.analysers.A b",)),
+        ("review: {analysers: {lens: {run: x}}}", ("`lens`", "another name")),
+        ("review: {analysers: {a: {run: x, panel: style}}}", ("`review.analysers.a.panel`", "'quality'")),
+        ("review: {analysers: {a: {run: x, timeout_seconds: 3601}}}", ("`review.analysers.a.timeout_seconds`",)),
+        ("review:\n  analysers:\n    a:\n      run: sh -c 'lint {files}'", ("`{files}`", "quotes")),
+        ("review: {analysers: {a: {run: x, configuration: ../x}}}", ("`../x`", "below the top")),
+        ("review: {analysers: {a: {run: x, configuration: /etc/x}}}", ("`/etc/x`", "below the top")),
+        ("review: {dependencies: {permit: x}}", ("`review.dependencies.permit`", "`allow`")),
+        ("review: {complexity: 0}", ("`review.complexity`",)),
         ("x" * 70_000, ("bytes",)),
         ("[" * 9_000, ("YAML",)),
     ],
@@ -386,6 +399,33 @@ def test_a_mistake_in_sdlc_yml_is_told_with_its_place(text: str | bytes, words: 
 @pytest.mark.parametrize("text", [None, "", b"", "# nothing\n"])
 def test_no_rules_are_empty_rules(text: str | bytes | None) -> None:
     assert parse_rules(text) == ProjectRules()
+
+
+def test_an_analyser_needs_no_more_than_its_command() -> None:
+    own = parse_rules("review: {analysers: {eslint: {run: npx eslint}}}").review.analysers["eslint"]
+    assert (own.panel, own.files, own.configuration, own.base, own.required) == ("quality", ("*",), (), True, True)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        'lint "{files}" > {report}',
+        "lint --files={files}",
+        "cd a && lint {files} # don't",
+        "lint {files} 'a b'",
+        "lint {files} 'never closed",
+    ],
+)
+def test_files_stand_where_arguments_stand(line: str) -> None:
+    rules = json.dumps({"review": {"analysers": {"lint": {"run": line}}}})
+    assert parse_rules(rules).review.analysers["lint"].run == line
+
+
+def test_an_analyser_looks_at_what_fits_and_never_at_its_configuration() -> None:
+    own = OwnAnalyser(run="x", files=("*.txt", "!skip/"), configuration=("conf/", "own.txt"))
+    looked_at = {"a.txt", "sub/b.txt", "own.txt.txt", "sub/own.txt", "conf.txt", '"two\\nlines.txt"'}
+    others = {"skip/c.txt", "d.md", "conf/e.txt", "own.txt", '"two\\nlines.md"'}
+    assert {path for path in looked_at | others if own.looks_at(path)} == looked_at
 
 
 # --- base and head ------------------------------------------------------------------------

@@ -27,7 +27,7 @@ from sdlc.integrations.git.diff import ChangedFile
 from sdlc.integrations.toml_file import LARGEST, MOST_DOTS, read_toml
 from sdlc.review_graphs.analyzers.bandit import Bandit
 from sdlc.review_graphs.analyzers.base import Analyser, AnalyserFailed, Raw, Subject
-from sdlc.review_graphs.analyzers.ruff import Ruff, severity
+from sdlc.review_graphs.analyzers.ruff import HOLES, Ruff, severity
 from sdlc.review_graphs.answer import Judge, LensAnswer
 from sdlc.review_graphs.diff import PART_LINES, FileDiff, ranges, read_hunks, split_files
 from sdlc.review_graphs.findings import Dropped, introduced, without_source
@@ -327,24 +327,16 @@ def bandit_report(*items: dict[str, Any]) -> bytes:
 
 
 def test_bandits_severities_and_confidences_are_ours() -> None:
-    report = bandit_report({}, {"issue_severity": "MEDIUM"}, {"issue_severity": "LOW", "issue_confidence": "LOW"})
+    report = bandit_report(
+        {}, {"issue_severity": "MEDIUM"}, {"test_id": "B612", "issue_severity": "LOW", "issue_confidence": "LOW"}
+    )
     findings = Bandit().read(report, "/work").findings
     assert [raw.severity for raw in findings] == [Severity.BLOCKER, Severity.MAJOR, Severity.MINOR]
     assert [raw.confidence for raw in findings] == [0.9, 0.9, 0.4]
     assert {(raw.file, raw.line, raw.end_line) for raw in findings} == {("src/a.py", 4, 5)}
 
 
-def test_assertions_in_tests_are_no_finding() -> None:
-    report = bandit_report(
-        {"test_id": "B101", "filename": "./tests/test_a.py"}, {"test_id": "B101"}, {"filename": "./tests/test_a.py"}
-    )
-    assert [(raw.rule, raw.file) for raw in Bandit().read(report, "/work").findings] == [
-        ("bandit:B101", "src/a.py"),
-        ("bandit:B602", "tests/test_a.py"),
-    ]
-
-
-@pytest.mark.parametrize("analyser", [Ruff(), Bandit()])
+@pytest.mark.parametrize("analyser", [Ruff(), Ruff("ruff-security", HOLES), Bandit()])
 def test_a_file_named_like_an_option_stays_a_file(analyser: Analyser) -> None:
     subject = Subject(files=("--config=evil.toml", "-h.py"), report="/out/r.json", configuration={})
     command = analyser.call(subject, ("program",)).command

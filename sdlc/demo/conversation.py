@@ -11,7 +11,9 @@ from functools import cached_property
 from typing import Any
 
 ROUND = re.compile(r"^Round:\s*(\d+)\s*$", re.MULTILINE)
-LENS = re.compile(r"^You are the (?P<panel>\w+) panel of a code review\. Lens: (?P<lens>[\w-]+)\.(?:\s|$)", re.MULTILINE)
+LENS = re.compile(
+    r"^You are the (?P<panel>\w+) panel of a code review\. Lens: (?P<lens>[\w-]+)\.(?:\s|$)", re.MULTILINE
+)
 VERIFY = re.compile(
     r"\AYou are the (?P<panel>\w+) panel of a code review\. Verify one finding of the lens (?P<lens>[\w-]+)\.$",
     re.MULTILINE,

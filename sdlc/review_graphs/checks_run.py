@@ -54,6 +54,7 @@ class ChecksRun:
         own, package = own_environment(), own_package()
         seconds = self._services.settings.panels.analyser_seconds
         subject = {
+            "panel": self._scope.panel.value,
             "checks": [check.name for check in self._checks],
             "head": sandbox.inside(head),
             "base": sandbox.target(beside),
@@ -128,4 +129,5 @@ def _raw(check: str, item: dict[str, Any]) -> Raw:
         message=visible_text(str(item["message"]))[0],
         confidence=min(max(float(item["confidence"]), 0.0), 1.0),
         suggestion=str(item["suggestion"]),
+        confidential=bool(item["confidential"]),
     )

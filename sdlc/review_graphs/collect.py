@@ -11,6 +11,7 @@ from sdlc.domain import ArtifactRef, ChangeSet, PanelReport, SourceReport, Sourc
 from sdlc.errors import GuardRailViolation
 from sdlc.integrations.git.diff import ChangedFile
 from sdlc.integrations.git.objects import GitObjects
+from sdlc.integrations.git.paths import path_argument
 from sdlc.integrations.project.rules import RULES_FILE, ReviewRules, RulesInvalid, parse_rules
 from sdlc.integrations.services import Services
 from sdlc.review_graphs.baseline import BASELINE_FILE, Baseline, read_baseline
@@ -126,7 +127,7 @@ class Collector:
         if note := scope.baseline.source():
             idle.append(note)
         for analyser in self._declaration.analysers:
-            concerned = any(analyser.looks_at(file.path) for file in scope.files if file.is_text)
+            concerned = any(analyser.looks_at(path_argument(file.path)) for file in scope.files if file.is_text)
             if report := _idle(analyser.name, scope, concerned):
                 idle.append(report)
             elif not analyser.installed():
@@ -136,17 +137,38 @@ class Collector:
                 tasks.append(Task(kind="analyser", name=analyser.name))
         chosen: list[str] = []
         for check in self._declaration.checks:
-            concerned = any(check.looks_at(path) for file in scope.files for path in {file.path, file.on_base} if path)
+            paths = (path for file in scope.files for path in (file.path, file.on_base) if path)
+            concerned = any(check.looks_at(path_argument(path)) for path in paths)
             if report := _idle(check.name, scope, concerned):
                 idle.append(report)
             else:
                 chosen.append(check.name)
         if chosen:
             tasks.append(Task(kind="checks", name="checks", names=tuple(chosen)))
+        own_tasks, own_idle = self._plan_own(scope)
+        tasks += own_tasks
+        idle += own_idle
         for lens in self._declaration.lenses:
             planned, reports = self._plan_lens(lens.name, scope)
             tasks += planned
             idle += reports
+        return tasks, idle
+
+    def _plan_own(self, scope: Scope) -> tuple[list[Task], list[SourceReport]]:
+        """The analysers that the repository brings itself for this panel."""
+        tasks: list[Task] = []
+        idle: list[SourceReport] = []
+        for name, own in scope.review.analysers.items():
+            if own.panel != scope.panel.value:
+                continue
+            concerned = any(own.looks_at(path_argument(file.path)) for file in scope.files if file.is_text)
+            if name in self._declaration.names:
+                note = f"`{name}` is the name of a source of ours; give it another one in {RULES_FILE}"
+                idle.append(_not_run(f"own {name}", note, required=own.required))
+            elif report := _idle(name, scope, concerned):
+                idle.append(report)
+            else:
+                tasks.append(Task(kind="own", name=name))
         return tasks, idle
 
     def _plan_lens(self, name: str, scope: Scope) -> tuple[list[Task], list[SourceReport]]:

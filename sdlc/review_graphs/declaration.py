@@ -32,6 +32,12 @@ class PanelDeclaration:
     """Our own, all of them in one process."""
     lenses: tuple[Lens, ...] = ()
 
+    @property
+    def names(self) -> frozenset[str]:
+        """Of all sources of the panel."""
+        programs = [*(analyser.name for analyser in self.analysers), *(check.name for check in self.checks)]
+        return frozenset([*programs, *(lens.name for lens in self.lenses)])
+
     def analyser(self, name: str) -> Analyser:
         """Raises KeyError for a name that the panel does not have."""
         return {analyser.name: analyser for analyser in self.analysers}[name]

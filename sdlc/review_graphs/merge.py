@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -113,11 +113,12 @@ def _without_doubles(found: Sequence[Found]) -> Merged:
     fingerprints: set[str] = set()
     analysed: list[Finding] = []
     said: list[Finding] = []
+    conflicts = {f.file for item in found for f in item.findings if f.rule == "leftovers:merge-conflict"}
     # Analysers come first: where both say the same, what can be proved stays.
     for item in sorted(found, key=lambda item: item.source.kind != "analyser"):
         is_lens = item.source.kind == "lens"
         for finding in sorted(item.findings, key=_rank):
-            if finding.fingerprint in fingerprints:
+            if finding.fingerprint in fingerprints or _is_its_consequence(finding, conflicts):
                 reason = "said twice"
             elif is_lens and any(repeats(finding, other) and stands_for(other, finding) for other in analysed):
                 reason = "an analyser says it already"
@@ -133,6 +134,11 @@ def _without_doubles(found: Sequence[Found]) -> Merged:
             merged.owner[finding.fingerprint] = item.source.name
             (said if is_lens else analysed).append(finding)
     return merged
+
+
+def _is_its_consequence(finding: Finding, conflicts: Collection[str]) -> bool:
+    """A file with the marks of a merge in it can't be parsed either."""
+    return finding.rule == "ruff:invalid-syntax" and finding.file in conflicts
 
 
 def _is_covered(finding: Finding, other: Finding) -> bool:

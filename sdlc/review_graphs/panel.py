@@ -1,7 +1,7 @@
 """The graph that all four panels share.
 
     collect ─┬─► analyser × n ────────────────┐
-             ├─► checks                       ├─► merge ──► verdict (in the workflow)
+             ├─► checks, own analysers × n    ├─► merge ──► verdict (in the workflow)
              └─► concern × n: lens ─► verify × n ┘
 
 Nodes are Temporal activities. A concern is one lens on one slice of the change, with the second look at each of its
@@ -38,6 +38,7 @@ from sdlc.review_graphs.declaration import PanelDeclaration
 from sdlc.review_graphs.findings import Dropped
 from sdlc.review_graphs.lens import LensCall
 from sdlc.review_graphs.merge import Found, merge, state_of
+from sdlc.review_graphs.own_analysers import LONGEST_SECONDS, OwnAnalyserRun
 from sdlc.review_graphs.quality import QUALITY
 from sdlc.review_graphs.scope import Scope, ScopeRef, Task
 from sdlc.review_graphs.security import SECURITY
@@ -160,6 +161,13 @@ class PanelNodes:
         found = await ChecksRun(self._services, scope, chosen).found()
         handed = [await self._handed_in(item, started) for item in found]
         return {"sources": [source for each in handed for source in each["sources"]]}
+
+    async def own(self, state: SourceInput) -> dict[str, Any]:
+        """An analyser that the repository brings, in the repository's own environment."""
+        task, scope = await self._source(state)
+        started = time.monotonic()
+        run = OwnAnalyserRun(self._services, scope, task.name, scope.review.analysers[task.name])
+        return await self._handed_in(await run.found(), started)
 
     async def lens(self, state: SourceInput) -> dict[str, Any]:
         """One question to a model about one slice of the change."""
@@ -324,6 +332,8 @@ def build_panel_graphs(panel: Panel, services: Services, graphs: Graphs) -> dict
     )
     whole.add_node("analyser", nodes.analyser, input_schema=SourceInput, metadata=_activity(services, panel, analyser))
     whole.add_node("checks", nodes.checks, input_schema=SourceInput, metadata=_activity(services, panel, analyser))
+    own = timedelta(seconds=LONGEST_SECONDS + GRACE_SECONDS)
+    whole.add_node("own", nodes.own, input_schema=SourceInput, metadata=_activity(services, panel, own))
     whole.add_node("concern", concern, input_schema=SourceInput, metadata={"execute_in": "workflow"})
     whole.add_node("merge", nodes.merge, input_schema=MergeInput, metadata=_activity(services, panel, SHORT, "merge"))
     whole.add_node("verdict", nodes.verdict, input_schema=VerdictInput, metadata={"execute_in": "workflow"})
@@ -343,7 +353,7 @@ def build_panel_graphs(panel: Panel, services: Services, graphs: Graphs) -> dict
     return {panel_graph(panel): whole, concern_graph(panel): one}
 
 
-SOURCES = ("analyser", "checks", "concern")
+SOURCES = ("analyser", "checks", "own", "concern")
 """The nodes that hand in reports of sources."""
 
 

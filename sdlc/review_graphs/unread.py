@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from fnmatch import fnmatchcase
 from pathlib import PurePosixPath
 
 from sdlc.domain import Panel, SourceReport, SourceState
 from sdlc.integrations.git.diff import ChangedFile
+from sdlc.integrations.git.paths import path_argument
+from sdlc.integrations.project.patterns import fits
 from sdlc.review_graphs.scope import Scope
 from sdlc.untrusted import escaped_text
 
@@ -81,7 +82,7 @@ def why_unread(file: ChangedFile, on_base: bytes | None, generated: Sequence[str
         return by_path
     if file.binary:
         return "binary"
-    if says_generated(on_base) or any(fnmatchcase(file.path, pattern) for pattern in generated):
+    if says_generated(on_base) or fits(path_argument(file.path), generated):
         return "generated"
     was = unread_by_path(file.old_path or file.path) if file.status != "A" else ""
     return by_path if by_path == was else ""

@@ -7,10 +7,16 @@ Its commands are shell lines, and run nowhere but in the sandbox.
 from __future__ import annotations
 
 import re
+import shlex
+from collections.abc import Iterable, Sequence
+from pathlib import PurePosixPath
 from typing import Annotated, Literal
 
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
+
+from sdlc.integrations.git.paths import path_argument
+from sdlc.integrations.project.patterns import fits
 
 RULES_FILE = ".sdlc.yml"
 LARGEST_RULES = 16 * 1024
@@ -20,6 +26,10 @@ VERSION = re.compile(r"[<>=!~]*\s*\d[\w.*]*(?:\s*,\s*[<>=!~]+\s*\d[\w.*]*)*\Z")
 """`3.12`, `>=3.9,<4`: a version or a range, and never the path of a program."""
 _SOURCE_NAME = r"^[a-z][a-z0-9-]{0,39}$"
 """Of an analyser; stands before the rules of its findings."""
+REPORT, FILES = "{report}", "{files}"
+"""In the line of an analyser of the repository's own: where to write, and what to look at."""
+LONGEST_ANALYSIS = 3_600
+"""Seconds that an analyser of the repository's own may ask for."""
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 
 
@@ -55,16 +65,45 @@ class OwnAnalyser(ReviewRule):
     panel: Literal["architecture", "security", "quality", "techstack"] = "quality"
     """The panel that it belongs to."""
     run: Line
-    """Shell line, run in the repository's own environment. `{report}` is the file to write SARIF to (without it,
-    standard output is read), `{files}` the changed files that match `files`."""
+    """Shell line, run at the top of the repository in its own environment. `{report}` is the file to write SARIF to
+    (without it, standard output is read), `{files}` the changed files that fit `files`, each an argument of its own."""
     files: Names = ("*",)
-    """Patterns of the paths that it looks at, such as `*.ts` or `src/**`."""
+    """Patterns of the paths that it looks at, as in `.gitignore`: `*.ts`, `src/**`."""
+    configuration: Names = ()
+    """Files and folders that it finds as the base has them, so that a change can't loosen the rules it is judged by."""
     base: bool = True
     """Run it on the base as well, so that only what the change brings counts. False where it is slow: then
     findings on changed lines alone count."""
     required: bool = True
     """Ask a person when it could not be run."""
-    timeout_seconds: Annotated[float, Field(gt=0, le=3_600)] = 300
+    timeout_seconds: Annotated[float, Field(gt=0, le=LONGEST_ANALYSIS)] = 300
+    """For one commit; head and base may take so long each."""
+
+    @field_validator("run")
+    @classmethod
+    def _outside_of_quotes(cls, value: str) -> str:
+        try:
+            words = shlex.split(value, comments=True)
+        except ValueError:  # the shell itself will say what is wrong with it
+            return value
+        if any(FILES in word and len(word.split()) > 1 for word in words):
+            # The names of a change's files would be commands to the shell that is quoted there.
+            raise ValueError(f"`{FILES}` stands for arguments, and can't stand inside quotes")
+        return value
+
+    @field_validator("configuration")
+    @classmethod
+    def _inside(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for path in value:
+            if path.startswith("/") or ".." in PurePosixPath(path).parts or not PurePosixPath(path).parts:
+                raise ValueError(f"`{path}` is not a path below the top of the repository")
+        return value
+
+    def looks_at(self, path: str) -> bool:
+        """Is it about this file of the head? What it finds as the base has it is none."""
+        name = path_argument(path)
+        is_configuration = any(f"{name}/".startswith(f"{own.rstrip('/')}/") for own in self.configuration)
+        return not is_configuration and fits(name, self.files)
 
 
 class DependencyRules(ReviewRule):
@@ -86,12 +125,19 @@ class ReviewRules(ReviewRule):
     analysers: Annotated[dict[Annotated[str, Field(pattern=_SOURCE_NAME)], OwnAnalyser], Field(max_length=20)] = {}
     """Own analysers by name."""
     generated: Names = ()
-    """Patterns of paths that lenses leave out, on top of those that are known."""
+    """Patterns of paths that lenses leave out, on top of those that are known, as in `.gitignore`."""
     dependencies: DependencyRules = DependencyRules()
     largest_module: Annotated[int, Field(ge=50)] = 1_000
     """Lines of a module above which growth is a finding."""
     complexity: Annotated[int, Field(ge=1)] = 15
     """Cognitive complexity of a function above which growth is a finding."""
+
+    @field_validator("analysers")
+    @classmethod
+    def _no_lens(cls, value: dict[str, OwnAnalyser]) -> dict[str, OwnAnalyser]:
+        if "lens" in value:
+            raise ValueError("`lens` before a rule means a model; give the analyser another name")
+        return value
 
 
 class ProjectRules(BaseModel):
@@ -180,6 +226,15 @@ def _first(error: ValidationError) -> str:
     first = error.errors()[0]
     place = ".".join(str(part) for part in first["loc"])
     if first["type"] == "extra_forbidden":
-        known = ", ".join(f"`{name}`" for name in ProjectRules.model_fields)
+        known = ", ".join(f"`{name}`" for name in _entries(first["loc"][:-1]))
         return f"`{RULES_FILE}`: there is no entry `{place}`; there are {known}."
     return f"`{RULES_FILE}`: `{place}`: {first['msg'].removeprefix('Value error, ')}."
+
+
+def _entries(place: Sequence[int | str]) -> Iterable[str]:
+    """The entries that there are at a place of the file."""
+    if place[:1] != ("review",):
+        return ProjectRules.model_fields
+    if place[1:2] == ("analysers",):
+        return OwnAnalyser.model_fields
+    return DependencyRules.model_fields if place[1:2] == ("dependencies",) else ReviewRules.model_fields

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
-from sdlc.domain import Severity
+from sdlc.domain import Finding, Severity
 from sdlc.review_graphs.checks.base import is_python, is_test
 
 __all__ = [
@@ -15,6 +15,7 @@ __all__ = [
     "AnalyserFailed",
     "Analysis",
     "Call",
+    "Excusing",
     "Raw",
     "Subject",
     "is_python",
@@ -42,6 +43,8 @@ class Raw:
     confidence: float = 1.0
     suggestion: str = ""
     """At most four lines that should stand there instead; else empty."""
+    confidential: bool = False
+    """Its lines hold a secret, so they are not quoted as evidence."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +79,15 @@ class Subject:
     """Path inside the sandbox where the report is to be written."""
     configuration: Mapping[str, bytes]
     """The files that `Analyser.configuration` names, as the base has them."""
+
+
+@runtime_checkable
+class Excusing(Protocol):
+    """An analyser that takes a finding back when it sees more of the file."""
+
+    def why_excused(self, finding: Finding, lines: Sequence[str]) -> str:
+        """Why a finding of the head is none, from the lines of its file; empty if it is one."""
+        ...
 
 
 class Analyser(Protocol):

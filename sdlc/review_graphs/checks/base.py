@@ -36,6 +36,8 @@ class Raised:
     confidence: float = 1.0
     suggestion: str = ""
     """At most four lines that should stand there instead of `line` to `end_line`; else empty."""
+    confidential: bool = False
+    """Its lines hold a secret, so they are not quoted as evidence."""
 
 
 @dataclass(frozen=True)
