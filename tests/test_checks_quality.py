@@ -174,7 +174,8 @@ def test_a_comment_or_a_docstring_is_no_use(tmp_path: Path) -> None:
         "def _do_get(x):\n    return x\n\n\ndef handler(name):\n    return globals()[name]\n",
         "class Walker:\n    def visit_Name(self, node):\n        return node\n\n\nWalker()\n",
         "class Box:\n    def __len__(self):\n        return 1\n\n\nBox()\n",
-        "class Calls:\n    def _x_a(self):\n        return 1\n\n    def __call__(self, n):\n        return getattr(self, n)()\n"
+        "class Calls:\n    def _x_a(self):\n        return 1\n\n    def __call__(self, n):\n"
+        "        return getattr(self, n)()\n"
         "\n\nCalls()\n",
     ],
 )
@@ -391,7 +392,8 @@ def test_a_changed_decision_counts(tmp_path: Path, before: str, after: str) -> N
         ),
         (
             "def rate(x):\n    if x > 3:\n        y = 1\n    else:\n        y = 2\n    return y\n",
-            "def rate(x):\n    return _of(x)\n\n\ndef _of(x):\n    if x > 3:\n        y = 1\n    else:\n        y = 2\n    return y\n",
+            "def rate(x):\n    return _of(x)\n\n\ndef _of(x):\n    if x > 3:\n        y = 1\n"
+            "    else:\n        y = 2\n    return y\n",
         ),
         ("def rate(x):\n    if x > 3:\n        return 1\n    return 2\n", "def rate(x):\n    return 2\n"),
         ("def rate(x):\n    return x\n\n\ndef b(x):\n    return 2 if x else 3\n", "def rate(x):\n    return x\n"),

@@ -63,7 +63,8 @@ def test_calls_inside_the_package_and_through_it(tmp_path: Path) -> None:
         "from other.rates import rate\n\nrate(1)\n",
         "from shop.rates import rate\n\n\ndef f(rate):\n    return rate(1)\n",
         "from shop.rates import rate\n\n\ndef f():\n    rate = print\n    rate(1)\n",
-        "import pytest\nfrom shop.rates import rate\n\n\ndef test_f():\n    with pytest.raises(TypeError):\n        rate(1)\n",
+        "import pytest\nfrom shop.rates import rate\n\n\ndef test_f():\n"
+        "    with pytest.raises(TypeError):\n        rate(1)\n",
         "from shop.rates import rate\n\ntry:\n    rate(1)\nexcept TypeError:\n    rate(1, 2, 3)\n",
         "try:\n    from shop.rates import rate\nexcept ImportError:\n    rate = None\nrate(1)\n",
         "from shop.rates import rate\n\nrate = wrap(rate)\nrate(1)\n",
@@ -161,6 +162,26 @@ def test_methods_of_a_plain_class(tmp_path: Path) -> None:
     for number, head in enumerate(("class Cart(Base):", "@dataclass\nclass Cart:", "class Cart(metaclass=M):")):
         given = trees(tmp_path / f"n{number}", {}, {"a.py": text.replace("class Cart:", head)})
         assert raised(CALLS, given) == []
+
+
+def test_an_example_may_show_what_is_refused(tmp_path: Path) -> None:
+    base = {**RATES, "typing-examples/a.py": "", "shop/a.py": ""}
+    use = "from shop.rates import rate\n\nrate(x=1)\n"
+    given = trees(tmp_path, base, {**base, "typing-examples/a.py": use, "shop/a.py": use})
+    assert raised(CALLS, given) == [("wrong-arguments", "shop/a.py", 3)]
+
+
+def test_modules_of_python_itself_are_not_the_repositorys(tmp_path: Path) -> None:
+    base = {"shop/__init__.py": "", "shop/logging.py": "def info():\n    return 1\n", "shop/rates.py": ""}
+    use = "import logging\nfrom logging import INFO, basicConfig\n\nlogging.info('x')\nbasicConfig(level=INFO)\n"
+    given = trees(tmp_path, base, {**base, "shop/rates.py": use})
+    assert [raised(CALLS, given), raised(IMPORTS, given)] == [[], []]
+
+
+def test_a_script_finds_what_lies_beside_it_and_a_module_of_a_package_does_not(tmp_path: Path) -> None:
+    script = {"tool/rates.py": "def rate(a):\n    return a\n", "tool/use.py": "from rates import rate\n\nrate()\n"}
+    assert raised(CALLS, trees(tmp_path / "1", {}, script)) == [("wrong-arguments", "tool/use.py", 3)]
+    assert raised(CALLS, trees(tmp_path / "2", {}, {**script, "tool/__init__.py": ""})) == []
 
 
 def test_a_function_that_has_to_be_awaited_now(tmp_path: Path) -> None:

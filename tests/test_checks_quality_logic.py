@@ -132,6 +132,7 @@ def test_a_function_that_is_not_called(tmp_path: Path) -> None:
             "try:\n    a()\nexcept (OSError, KeyError):\n    b()\nexcept FileNotFoundError:\n    c()\n",
             [("never-caught", 5)],
         ),
+        ("try:\n    a()\nexcept ValueError:\n    b()\nexcept ValueError:\n    c()\n", []),
         ("try:\n    a()\nexcept ValueError:\n    b()\nexcept Exception:\n    c()\n", []),
         ("try:\n    a()\nexcept Exception:\n    b()\nexcept KeyboardInterrupt:\n    c()\n", []),
         ("from x import TimeoutError\ntry:\n    a()\nexcept OSError:\n    b()\nexcept TimeoutError:\n    c()\n", []),

@@ -108,6 +108,23 @@ def test_a_test_that_was_skipped_proved_nothing(tmp_path: Path) -> None:
     assert raised(CHECK, given(tmp_path, before, IMPORT + TWO)) == []
 
 
+def test_a_test_for_some_versions_goes_with_them(tmp_path: Path) -> None:
+    before = BOTH.replace("def test_one", "@pytest.mark.skipif(PY39, reason='x')\ndef test_one")
+    assert raised(CHECK, given(tmp_path, before, IMPORT + TWO)) == []
+
+
+def test_a_test_goes_with_the_parameter_or_the_branch_that_it_was_about(tmp_path: Path) -> None:
+    product = "def rate(x, net=False):\n    if x > 3:\n        return 3\n    return x\n"
+    tests = IMPORT + ONE + "\n\ndef test_net():\n    with net():\n        assert rate(1, net=True) is x.net\n"
+    base = {"shop/rates.py": product, "shop/b.py": "def f(net):\n    return net\n", "tests/test_a.py": tests}
+    head = {**base, "shop/rates.py": product.replace(", net=False", ""), "tests/test_a.py": IMPORT + ONE}
+    assert raised(CHECK, trees(tmp_path / "1", base, head)) == []
+    less = {**base, "shop/rates.py": "def rate(x, net=False):\n    return x\n", "tests/test_a.py": IMPORT + ONE}
+    assert raised(CHECK, trees(tmp_path / "2", base, less)) == []
+    other = {**base, "shop/rates.py": product.replace("return 3", "return 4"), "tests/test_a.py": IMPORT + ONE}
+    assert only(CHECK, trees(tmp_path / "3", base, other)).confidence < 0.9
+
+
 def test_own_names_of_tests_are_nobody_elses_business(tmp_path: Path) -> None:
     own = {"pytest.ini": "[pytest]\npython_functions = test_* check_*\n", **PRODUCT}
     base = {**own, "tests/test_a.py": BOTH}
@@ -154,8 +171,8 @@ def test_a_mark_on_all_of_a_file_or_class_is_one_finding(tmp_path: Path) -> None
     )
     assert "2 tests are skipped" in found.message
     grouped = (
-        IMPORT
-        + "class TestRate:\n    def test_a(self):\n        assert rate(1) == 1\n\n    def test_b(self):\n        assert rate(2)\n"
+        IMPORT + "class TestRate:\n    def test_a(self):\n        assert rate(1) == 1\n\n    def test_b(self):\n"
+        "        assert rate(2)\n"
     )
     found = only(CHECK, given(tmp_path / "2", grouped, grouped.replace("class", "@pytest.mark.skip\nclass")))
     assert "2 tests are skipped" in found.message
@@ -332,7 +349,10 @@ def test_what_does_not_parse_is_left_to_others(tmp_path: Path) -> None:
 
 # JavaScript
 
-CART = 'describe("cart", () => {\n  it("adds", () => { expect(add(1, 2)).toBe(3); });\n  it("sums", () => { expect(sum([1])).toBe(1); });\n});\n'
+CART = (
+    'describe("cart", () => {\n  it("adds", () => { expect(add(1, 2)).toBe(3); });\n'
+    '  it("sums", () => { expect(sum([1])).toBe(1); });\n});\n'
+)
 
 
 @pytest.mark.parametrize(

@@ -133,6 +133,7 @@ def test_thirty_files_take_well_below_a_second(tmp_path: Path) -> None:
     head = {**base, "shop/m3.py": module + "\n\ndef _unused(x):\n    return x\n", "shop/m4.py": module + "\nX = 1\n"}
     change = trees(tmp_path, base, head)
     subject = {
+        "panel": "quality",
         "checks": [check.name for check in CHECKS],
         "head": str(change.head.root),
         "base": str(change.base.root),

@@ -106,6 +106,7 @@ HOLES = {
         'import subprocess\ndef f(name):\n    subprocess.run(["bash", "-c", f"zcat {name} | psql"], check=True)\n',
         ("shell-from-text", 3, "major"),
     ),
+    "yaml": ("import yaml\nyaml.unsafe_load(text)\n", ("unsafe-yaml", 2, "major")),
     "tar": (
         "import tarfile\ndef f(path, folder):\n    with tarfile.open(path) as tar:\n        tar.extractall(folder)\n",
         ("archive-outside", 4, "major"),

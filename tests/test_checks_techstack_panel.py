@@ -46,7 +46,7 @@ ODD: list[str | bytes] = [
     '[project]\nname = "x"\ndependencies = ["a'  # cut off
     "",
     "{" * 3_000,
-    "x = 1\n" * 50_000,
+    "x = 1\n" * 1_000,
     "import " + "a." * 5_000 + "b\n",
     "import x\nx = " + "(" * 20_000 + ")" * 20_000 + "\n",
     "import x\nx = " + "not " * 20_000 + "1\n",
@@ -75,6 +75,7 @@ PATHS = [
     "tsconfig.json",
     "LICENSE",
     ".npmrc",
+    "docker-compose.yml",
 ]
 GOOD = '[project]\nname = "x"\nrequires-python = ">=3.9"\ndependencies = ["requests>=2"]\nlicense = "MIT"\n'
 
@@ -86,6 +87,13 @@ def test_odd_files_on_either_side_make_nothing_fail(tmp_path: Path, content: str
     all_of(trees(tmp_path / "a", good, odd))
     all_of(trees(tmp_path / "b", odd, {**odd, **good}))
     all_of(trees(tmp_path / "c", {}, {**odd, "pyproject.toml": GOOD}))
+
+
+def test_50_000_changed_lines(tmp_path: Path) -> None:
+    long = "import requests\n" + "x = 1\n" * 50_000
+    head = {"pyproject.toml": GOOD, "app/a.py": long + "import httpx\n", "requirements.txt": "a==1\n" * 50_000}
+    found = all_of(trees(tmp_path, {"pyproject.toml": GOOD}, head))
+    assert [(item.rule, item.line) for item in found if item.file == "app/a.py"] == [("undeclared", 50_002)]
 
 
 def test_all_files_gone_or_moved(tmp_path: Path) -> None:

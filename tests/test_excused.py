@@ -49,12 +49,6 @@ async def test_a_loader_that_is_made_of_a_safe_one_is_safe(bench: Bench, base: s
     assert [rule for rule, _, _ in rules(report)] == expected
 
 
-async def test_a_file_that_can_not_be_parsed_is_told_by_one_panel(bench: Bench) -> None:
-    change = bench.change({"new.py": "def f(:\n"})
-    assert [rule for rule, _, _ in rules(await bench.review(Panel.QUALITY, change))] == ["ruff:invalid-syntax"]
-    assert (await bench.review(Panel.SECURITY, change)).findings == ()
-
-
 def test_an_acronym_says_more_than_most_words() -> None:
     one = found(Panel.SECURITY, "insecure-code:x", "A value is pasted into an SQL statement.")
     other = found(Panel.QUALITY, "lens:correctness", "The city is put into the SQL query as it is.")

@@ -8,10 +8,12 @@ import pytest
 
 from sdlc.config import PanelSettings
 from sdlc.demo.conversation import STANDS, ChatRequest, Script
-from sdlc.domain import Finding, Panel, PanelReport, PanelState, Severity, SourceState
+from sdlc.domain import Finding, Panel, PanelReport, PanelState, Severity, SourceReport, SourceState
 from sdlc.repeats import repeats, without_repeats
+from sdlc.review_graphs.merge import Found, merge
 from tests.scripted import Fault, finding
 from tests.test_panels import HALF, Bench, bench, reviewed, rules, source, with_panel_settings
+from tests.test_review_parts import a_scope
 
 __all__ = ["bench", "reviewed"]  # fixtures
 
@@ -117,6 +119,19 @@ async def test_text_that_asks_for_approval_changes_nothing(reviewed: Bench) -> N
     report = await reviewed.review(Panel.QUALITY, reviewed.change(WHOLE))
     assert report.state is PanelState.FINDINGS
     assert "lens:correctness/float-division" in {item.rule for item in report.findings}
+
+
+def test_what_stands_on_a_line_with_a_secret_is_told_without_the_line() -> None:
+    secret = found(Panel.SECURITY, "secrets:known-shape", "A key is committed.", evidence="")
+    same = found(Panel.SECURITY, "insecure-code:x", "Something else.", evidence='connect(key="sk-live-1")')
+    other = found(Panel.SECURITY, "insecure-code:y", "Elsewhere.", line=20, end_line=20, evidence="run()")
+    source = Found(SourceReport(name="secrets", found=3), (secret, same, other))
+    _, document = merge(a_scope(panel=Panel.SECURITY), [source], most_model_findings=6)
+    assert {item["rule"]: item["evidence"] for item in document["findings"]} == {
+        "secrets:known-shape": "",
+        "insecure-code:x": "",
+        "insecure-code:y": "run()",
+    }
 
 
 # --- the second round ---------------------------------------------------------------------

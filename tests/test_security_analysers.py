@@ -43,7 +43,6 @@ LOOK_ALIKES = {
     "quoted over lines": "import subprocess, shlex\nsubprocess.run(\n    shlex.join(command),\n    shell=True)\n",
     "a pickle of its own": "import pickle\nwith open(path, 'rb') as file:\n    cache = pickle.load(file)\n",
     "safe yaml": "import yaml\nyaml.load(text, Loader=yaml.CSafeLoader)\nyaml.load(text, yaml.FullLoader)\n",
-    "yaml with more checks": "import yaml\nclass Strict(yaml.SafeLoader): ...\nyaml.load(text, Loader=StrictLoader)\n",
     "a program": "import os\nos.chmod(path, 0o755)\nos.chmod(path, 0o750)\n",
     "an etag": "import hashlib\nhashlib.md5(body).hexdigest()\n",
     "a game": "import random\nrandom.choice(names)\n",

@@ -43,7 +43,7 @@ def merge(
     _let_stand(merged, scope.baseline.accepted)
     _cap_model_findings(merged, most_model_findings)
     carried = _carried(scope, stood, merged.kept)
-    findings = sorted([*merged.kept, *carried], key=_rank)
+    findings = _without_secrets(sorted([*merged.kept, *carried], key=_rank))
     sources = tuple(_counted(item, merged, carried) for item in stood)
     now = {finding.fingerprint for finding in findings}
     gone = [finding for finding in scope.previous if finding.fingerprint not in now]
@@ -67,6 +67,19 @@ def state_of(sources: Sequence[SourceReport], findings: Sequence[Finding], waive
         return PanelState.INCOMPLETE
     is_open = any(finding.fingerprint not in waived for finding in findings)
     return PanelState.FINDINGS if is_open else PanelState.CLEAN
+
+
+def _without_secrets(findings: Sequence[Finding]) -> list[Finding]:
+    """What stands on a line with a secret is told without the line: reports travel further than the repository."""
+    secrets = [finding for finding in findings if finding.rule.startswith("secrets:")]
+
+    def is_told(finding: Finding) -> bool:
+        return any(
+            finding.file == secret.file and finding.line <= secret.end_line and secret.line <= finding.end_line
+            for secret in secrets
+        )
+
+    return [finding.without_source() if is_told(finding) else finding for finding in findings]
 
 
 def _that_stood(found: Sequence[Found], challenged: Sequence[Challenged]) -> list[Found]:

@@ -63,8 +63,7 @@ _CONFIDENCE = {"HIGH": 0.9, "MEDIUM": 0.7, "LOW": 0.4}
 _FROM_OUTSIDE = re.compile(r"\brequest\b|\breq\.|\.recv\(|\bget_data\(|\.body\b|\bsocket\b|\bpayload\b", re.IGNORECASE)
 _MASK = re.compile(r"mask (0o?[0-7]+)")
 _WRITABLE_BY_ALL = 0o002
-_LOADER = re.compile(r"\bLoader\s*=\s*(?:\w+\.)*(?P<name>\w+)|,\s*(?:\w+\.)*(?P<second>\w+)\s*\)")
-_UNSAFE_LOADERS = frozenset({"Loader", "CLoader", "UnsafeLoader"})
+_SAFE_LOADER = re.compile(r"\bC?(?:Safe|Full|Base)Loader\b")
 
 
 @dataclass(frozen=True)
@@ -98,10 +97,7 @@ def _mode(said: Said) -> Severity | None:
 
 
 def _yaml(said: Said) -> Severity | None:
-    """A loader of their own is mostly a safe one with more checks."""
-    loader = _LOADER.search(said.code)
-    name = loader and (loader["name"] or loader["second"])
-    return None if name and name not in _UNSAFE_LOADERS else said.severity
+    return None if _SAFE_LOADER.search(said.code) else said.severity
 
 
 def _evaluated(said: Said) -> Severity | None:
@@ -197,12 +193,7 @@ class Bandit:
         document = json_report(report, dict, self.name)
         try:
             findings = [_finding(item, root) for item in document["results"]]
-            errors = {
-                relative(item["filename"], root): str(item["reason"])
-                for item in document["errors"]
-                # ruff tells it as a blocker; said here as well, it would have a person asked about the same file.
-                if not str(item["reason"]).startswith("syntax error")
-            }
+            errors = {relative(item["filename"], root): str(item["reason"]) for item in document["errors"]}
         except (KeyError, TypeError, ValueError, AttributeError):
             raise AnalyserFailed("bandit wrote a finding of another shape than its report has") from None
         return Analysis(findings=tuple(raw for raw in findings if raw is not None), unreadable=errors)

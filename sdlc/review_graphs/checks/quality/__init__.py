@@ -6,6 +6,7 @@ from sdlc.review_graphs.checks.base import Check
 from sdlc.review_graphs.checks.quality.broken_imports import BrokenImports
 from sdlc.review_graphs.checks.quality.calls import Calls
 from sdlc.review_graphs.checks.quality.complexity import Complexity
+from sdlc.review_graphs.checks.quality.data_files import DataFiles
 from sdlc.review_graphs.checks.quality.dead_code import DeadCode
 from sdlc.review_graphs.checks.quality.leftovers import Leftovers
 from sdlc.review_graphs.checks.quality.logic import Logic
@@ -21,4 +22,5 @@ CHECKS: tuple[Check, ...] = (
     Logic(),
     Calls(),
     BrokenImports(),
+    DataFiles(),
 )

@@ -176,12 +176,12 @@ def _with_itself(node: ast.Compare) -> Iterator[Mistake]:
 
 
 def _handlers(node: ast.Try, own: set[str]) -> Iterator[Mistake]:
-    """An `except` behind one that catches all that it would."""
+    """An `except` behind a broader one; ruff knows those behind an equal one."""
     before: list[tuple[type[BaseException], int]] = []
     for handler in node.handlers:
         types = [kind for kind in _types(handler.type) if kind.__name__ not in own]
         for known in types:
-            earlier = next((line for kind, line in before if issubclass(known, kind)), 0)
+            earlier = next((line for kind, line in before if issubclass(known, kind) and known is not kind), 0)
             if earlier and len(types) == 1:
                 yield Mistake(
                     "never-caught",

@@ -25,6 +25,12 @@ def of_function(function: Function) -> Skip | None:
     return _of_decorators(function.node.decorator_list) or _of_body(statements(function.node))
 
 
+def is_conditional(function: Function) -> bool:
+    """Is it run on some machines only?"""
+    marks = (node.func for node in function.node.decorator_list if isinstance(node, ast.Call))
+    return any(name_of(mark) in ("skipif", "skipIf", "skipUnless") for mark in marks)
+
+
 def of_class(node: ast.ClassDef | None) -> Skip | None:
     """What the decorators of a class of tests say."""
     return _of_decorators(node.decorator_list) if node else None

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from functools import cached_property
 
 from sdlc.review_graphs.checks.base import Trees, is_test
+from sdlc.review_graphs.checks.quality import skips
 from sdlc.review_graphs.checks.quality.decisions import decisions
 from sdlc.review_graphs.checks.quality.losses import Loss
 from sdlc.review_graphs.checks.quality.skips import Skip
@@ -47,6 +48,8 @@ class PythonTests:
         for test in self._removed:
             is_gone = self._is_gone(test.words) or not self._gone_parameters.isdisjoint(test.keywords)
             is_gone = is_gone or not self._doing_less.isdisjoint(test.words)
+            # One for certain versions or systems goes when they are no longer supported.
+            is_gone = is_gone or skips.is_conditional(test.function)
             if not is_gone and not test.skip and not self._is_replaced(test):
                 yield self._lost(test)
         known = {after.function for _, after in self._pairs}

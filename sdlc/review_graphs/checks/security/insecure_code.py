@@ -10,7 +10,7 @@ from sdlc.review_graphs.checks.security.added import added_lines, is_made_up
 from sdlc.review_graphs.checks.security.cryptography import cryptography_risks
 from sdlc.review_graphs.checks.security.insecure_script import script_risks
 from sdlc.review_graphs.checks.security.python_module import Module
-from sdlc.review_graphs.checks.security.request_data import archive_risks, request_risks
+from sdlc.review_graphs.checks.security.request_data import archive_risks, document_risks, request_risks
 from sdlc.review_graphs.checks.security.risk import Risk, brought
 from sdlc.review_graphs.checks.security.shell_text import shell_risks_in_lists
 from sdlc.review_graphs.checks.security.sql_text import sql_risks
@@ -19,7 +19,7 @@ from sdlc.review_graphs.checks.security.web_settings import web_risks
 _CONCERNS = re.compile(
     r"jwt|decode|random|choice|randint|randrange|getrandbits|hashlib|md5|sha\d|update\(|hmac|digest|verify|ssl|SSL|CERT"
     r"|hostname|log|CORS|cors|origin|cookie|COOKIE|csrf|CSRF|jinja|Environment|format_html|assert|ALLOWED_HOSTS|DEBUG"
-    r"|SECURE|execute|raw|read_sql|fetch|scalar|SELECT|INSERT|UPDATE|DELETE|select|insert|update|delete|request|extractall|-c[\"']"
+    r"|SECURE|execute|raw|read_sql|fetch|scalar|SELECT|INSERT|UPDATE|DELETE|select|insert|update|delete|request|extractall|unsafe_load|-c[\"']"
 )
 """A word of each of the rules."""
 _SETTINGS = re.compile(r"COOKIE|SECURE|DEBUG|CSRF")
@@ -73,3 +73,4 @@ def _of_module(module: Module | None, base: Module | None, pyproject: str | None
         yield from shell_risks_in_lists(module)
         yield from request_risks(module)
         yield from archive_risks(module, pyproject)
+        yield from document_risks(module)

@@ -151,6 +151,20 @@ def archive_risks(module: Module, pyproject: str | None) -> Iterator[Risk]:
         )
 
 
+def document_risks(module: Module) -> Iterator[Risk]:
+    """`yaml.unsafe_load`, of which bandit knows only the longer form."""
+    for call, name in module.calls:
+        if name in ("yaml.unsafe_load", "yaml.unsafe_load_all"):
+            yield risk(
+                "unsafe-yaml",
+                "major",
+                "Whoever can write what is read here has code of their own run: `!!python/object` makes any object. Use"
+                " `yaml.safe_load`.",
+                call,
+                0.9,
+            )
+
+
 def _oldest_python(pyproject: str | None) -> int:
     try:
         declared = str(tomllib.loads(pyproject or "").get("project", {}).get("requires-python", ""))

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from sdlc.review_graphs.checks.base import Tree
+from sdlc.review_graphs.checks.techstack.documents import read_yaml, table
 
 Runtime = Literal["python", "node"]
 _WORKFLOW = re.compile(r"^\.github/workflows/[^/]+\.ya?ml$")
@@ -51,17 +52,10 @@ def tested(tree: Tree, runtime: Runtime) -> list[Tested]:
 
 
 def _versions(text: str, runtime: Runtime) -> Iterator[tuple[int, int]]:
-    import yaml
-
-    try:
-        document = yaml.load(text, Loader=yaml.BaseLoader)  # noqa: S506 - plain strings, so that 3.10 stays 3.10
-    except (yaml.YAMLError, RecursionError, ValueError):
-        return
-    jobs = document.get("jobs") if isinstance(document, dict) else None
-    for job in jobs.values() if isinstance(jobs, dict) else ():
+    for job in table(read_yaml(text), "jobs").values():
         if isinstance(job, dict) and _INSTALLS[runtime].search(_commands(job)):
             for value in _of_job(job, runtime):
-                version = re.fullmatch(r"v?(\d+)(?:\.(\d+|x))?(?:\.[\dx]+)?", value.strip())
+                version = re.fullmatch(r"v?(\d{1,3})(?:\.(\d{1,3}|x))?(?:\.[\dx]+)?", value.strip())
                 if version and (runtime == "node" or (version[2] or "x") != "x"):
                     yield int(version[1]), int(version[2]) if runtime == "python" else 0
 

@@ -14,6 +14,9 @@ from sdlc.review_graphs.checks.techstack.locks import WRITTEN_BY, Lock, lock_bes
 from sdlc.review_graphs.checks.techstack.manifests import ChangedManifest, manifests
 from sdlc.review_graphs.checks.techstack.requirements import is_requirements
 
+MOST_OF_ONE_NAME = 20
+"""Declarations of one name that are compared with each other."""
+
 
 def missing_hashes(changed: ChangedManifest) -> Iterator[Raised]:
     """A requirement without a hash among others that have one: pip then refuses the whole file."""
@@ -45,7 +48,8 @@ def contradictions(trees: Trees, changed: ChangedManifest) -> Iterator[Raised]:
     beside: dict[str, list[Dependency]] = {}
     for manifest in _together(trees, changed.head) if wanted else ():
         for one in manifest.dependencies:
-            beside.setdefault(one.name, []).append(one)
+            if len(found := beside.setdefault(one.name, [])) < MOST_OF_ONE_NAME:
+                found.append(one)
     for item in wanted:
         for other in _installed_with(item, beside[item.name]):
             if _exclude_each_other(item, other):

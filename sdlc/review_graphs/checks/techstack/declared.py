@@ -10,9 +10,6 @@ Ecosystem = Literal["python", "npm", "go", "cargo"]
 Kind = Literal["main", "optional", "dev", "peer", "build"]
 Dialect = Literal["pep440", "poetry", "npm", "go", "cargo"]
 
-MOST_DOTS = 100
-"""On one line of TOML. A dotted key of thousands of parts takes hundreds of megabytes."""
-
 _DEV_GROUP = re.compile(
     r"(^|[-_])(dev(el(op(ment)?)?)?|tests?|testing|lint(ing|ers?)?|docs?|documentation|typing|types?|typecheck|ci|qa|format"
     r"|coverage|bench(marks?)?|nox|tox|pre-?commit|release|tools?|style|checks?|mypy|pytest|examples?)($|[-_\d])",

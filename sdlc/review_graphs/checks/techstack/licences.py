@@ -8,10 +8,9 @@ from dataclasses import dataclass
 
 from sdlc.review_graphs.checks.base import ChangedPath, NotRun, Raised, Tree, Trees
 from sdlc.review_graphs.checks.techstack.declared import Dependency
+from sdlc.review_graphs.checks.techstack.documents import read_json, read_toml, table
 from sdlc.review_graphs.checks.techstack.lines import json_line
 from sdlc.review_graphs.checks.techstack.manifests import added, is_manifest
-from sdlc.review_graphs.checks.techstack.other_manifests import read_json
-from sdlc.review_graphs.checks.techstack.pyproject import read_toml, table
 
 _OWN = re.compile(r"^(LICEN[CS]E|COPYING)([.-][^/]*)?$", re.IGNORECASE)
 _NPM_LOCK = re.compile(r"(^|/)(package-lock|npm-shrinkwrap)\.json$")
@@ -76,7 +75,7 @@ def _packages(tree: Tree, path: str) -> dict[str, _Package]:
     """Licences of npm's lock file by the names of packages."""
     document = read_json(tree.text(path) or "")
     found = {}
-    for key, about in table(document if isinstance(document, dict) else {}, "packages").items():
+    for key, about in table(document, "packages").items():
         licence = about.get("license") if isinstance(about, dict) else None
         if key and isinstance(licence, str):
             found[key.rpartition("node_modules/")[2]] = _Package(licence, key)

@@ -9,8 +9,7 @@ from functools import lru_cache
 
 from sdlc.review_graphs.checks.base import Tree
 from sdlc.review_graphs.checks.techstack.declared import Dependency, Ecosystem, python_name
-from sdlc.review_graphs.checks.techstack.other_manifests import read_json
-from sdlc.review_graphs.checks.techstack.pyproject import table
+from sdlc.review_graphs.checks.techstack.documents import read_json, table
 from sdlc.review_graphs.checks.techstack.ranges import accepts
 
 LOCKS: dict[str, Ecosystem] = {
@@ -129,7 +128,7 @@ def _entries(name: str, text: str) -> Iterator[tuple[str, str]]:
     elif name == "Pipfile.lock":
         document = read_json(text)
         for section in ("default", "develop"):
-            for package, about in table(document if isinstance(document, dict) else {}, section).items():
+            for package, about in table(document, section).items():
                 version = about.get("version") if isinstance(about, dict) else ""
                 yield package, str(version or "").removeprefix("==")
     elif name in ("uv.lock", "poetry.lock", "pdm.lock", "Cargo.lock"):

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
 from sdlc.review_graphs.checks.techstack.declared import Dependency, Kind, Manifest, Source
+from sdlc.review_graphs.checks.techstack.documents import read_json, read_toml, table
 from sdlc.review_graphs.checks.techstack.lines import TomlLines, json_line
-from sdlc.review_graphs.checks.techstack.pyproject import read_toml, source_of_table, table
+from sdlc.review_graphs.checks.techstack.pyproject import source_of_table
 
 _NPM: dict[str, Kind] = {
     "dependencies": "main",
@@ -56,14 +56,6 @@ def read_package_json(path: str, text: str) -> Manifest:
         is_package=not document.get("private", False),
         version=str(document.get("version") or ""),
     )
-
-
-def read_json(text: str) -> Any:
-    """A JSON document; None for what can't be read."""
-    try:
-        return json.loads(text.removeprefix("\ufeff"))
-    except (ValueError, RecursionError):
-        return None
 
 
 def _npm_source(spec: str) -> Source | None:

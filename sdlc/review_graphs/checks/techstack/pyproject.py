@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
 from sdlc.review_graphs.checks.techstack.declared import (
-    MOST_DOTS,
     Dependency,
     Kind,
     Manifest,
@@ -16,29 +14,8 @@ from sdlc.review_graphs.checks.techstack.declared import (
     dev_group,
     python_name,
 )
+from sdlc.review_graphs.checks.techstack.documents import read_toml, strings, table
 from sdlc.review_graphs.checks.techstack.lines import TomlLines
-
-
-def read_toml(text: str) -> dict[str, Any] | None:
-    """The document; None for what can't be read."""
-    if any(line.count(".") > MOST_DOTS for line in text.split("\n")):
-        return None
-    try:
-        return tomllib.loads(text.removeprefix("\ufeff"))
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):  # the parser lets some of its own through
-        return None
-
-
-def table(document: Mapping[str, Any], *keys: str) -> dict[str, Any]:
-    """A table by its path; empty where there is none."""
-    found: Any = document
-    for key in keys:
-        found = found.get(key) if isinstance(found, Mapping) else None
-    return found if isinstance(found, dict) else {}
-
-
-def strings(value: object) -> list[str]:
-    return [item for item in value if isinstance(item, str)] if isinstance(value, list) else []
 
 
 def requirement(text: str, *, file: str, line: int, kind: Kind = "main", group: str = "") -> Dependency | None:

@@ -10,6 +10,8 @@ import re
 from dataclasses import dataclass
 from datetime import date
 
+from sdlc.review_graphs.checks.techstack.documents import read_yaml, table
+
 END_OF_LIFE = {
     "python": {
         "2.7": date(2020, 1, 1),
@@ -67,11 +69,12 @@ _CODE_NAMES = {
     "jammy": ("ubuntu", "22.04"),
 }
 _FROM = re.compile(r"^\s*FROM\s+(?:--\S+\s+)*(\S+)(?:\s+AS\s+(\S+))?\s*(?:#.*)?$", re.IGNORECASE)
+_IMAGE = re.compile(r"\s*image:\s*[\"']?([^\s\"'#]+)")
 
 
 @dataclass(frozen=True)
 class Image:
-    """A base image, as a Dockerfile names it."""
+    """An image, as a Dockerfile or a Compose file names it."""
 
     text: str
     line: int
@@ -122,6 +125,22 @@ def images(text: str) -> list[Image]:
             if match[2]:
                 stages.add(match[2].lower())
     return found
+
+
+def compose_images(text: str) -> list[Image]:
+    """The images of a Compose file, without those that it builds or that a variable names."""
+    known = {
+        service["image"]
+        for service in table(read_yaml(text), "services").values()
+        if isinstance(service, dict) and isinstance(service.get("image"), str) and "build" not in service
+    }
+    lines = enumerate(text.split("\n"), 1)
+    found = [(number, match[1]) for number, line in lines if (match := _IMAGE.match(line))]
+    return [Image(name, number) for number, name in found if name in known and "$" not in name]
+
+
+def is_compose(path: str) -> bool:
+    return bool(re.fullmatch(r"(docker-)?compose([.-].+)?\.ya?ml", path.rpartition("/")[2]))
 
 
 def is_dockerfile(path: str) -> bool:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from sdlc.review_graphs.checks.base import ChangedPath, Raised, Tree, Trees, is_python, is_test
 from sdlc.review_graphs.checks.techstack import imports, javascript, providers
 from sdlc.review_graphs.checks.techstack.declared import Dependency, Manifest, dev_group, python_name
+from sdlc.review_graphs.checks.techstack.documents import read_toml, strings
 from sdlc.review_graphs.checks.techstack.imports import Import
 from sdlc.review_graphs.checks.techstack.javascript import JsImport
 from sdlc.review_graphs.checks.techstack.locks import LOCKS, read_lock
@@ -19,7 +20,7 @@ from sdlc.review_graphs.checks.techstack.manifests import (
     is_manifest,
     manifests,
 )
-from sdlc.review_graphs.checks.techstack.pyproject import read_toml, requirement, strings
+from sdlc.review_graphs.checks.techstack.pyproject import requirement
 from sdlc.review_graphs.checks.techstack.stack_names import NAMESPACES, PROVIDED, words
 
 _STDLIB = sys.stdlib_module_names | words("""

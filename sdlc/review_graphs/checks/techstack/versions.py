@@ -14,7 +14,14 @@ from sdlc.review_graphs.checks.techstack.ci_versions import Runtime, is_workflow
 from sdlc.review_graphs.checks.techstack.declared import Ecosystem, Manifest
 from sdlc.review_graphs.checks.techstack.features import Feature, features, unparsed
 from sdlc.review_graphs.checks.techstack.manifests import ChangedManifest, changed_manifests, governing, is_manifest
-from sdlc.review_graphs.checks.techstack.runtimes import END_OF_LIFE, ended, images, is_dockerfile
+from sdlc.review_graphs.checks.techstack.runtimes import (
+    END_OF_LIFE,
+    compose_images,
+    ended,
+    images,
+    is_compose,
+    is_dockerfile,
+)
 
 MOST_FILES = 300
 """Modules that are read when the oldest supported Python becomes an older one."""
@@ -47,13 +54,14 @@ class Versions:
 
     def looks_at(self, path: str) -> bool:
         name = path.rpartition("/")[2]
-        return path.endswith(".py") or is_manifest(path) or is_dockerfile(path) or is_workflow(path) or name in _FILES
+        images_in = is_dockerfile(path) or is_compose(path)
+        return path.endswith(".py") or is_manifest(path) or images_in or is_workflow(path) or name in _FILES
 
     def run(self, trees: Trees) -> Iterator[Raised]:
         for file in trees.present:
             if file.path.endswith(".py"):
                 yield from _language(trees, file)
-            elif is_dockerfile(file.path):
+            elif is_dockerfile(file.path) or is_compose(file.path):
                 yield from _images(trees, file, self.today)
             elif file.path.rpartition("/")[2] in _FILES:
                 yield from _version_file(trees, file, self.today)
@@ -111,10 +119,11 @@ def _version_of(image_or_text: str) -> tuple[int, int]:
 
 
 def _images(trees: Trees, file: ChangedPath, today: date) -> Iterator[Raised]:
-    before = images(trees.before(file) or "")
+    read = images if is_dockerfile(file.path) else compose_images
+    before = read(trees.before(file) or "")
     known = {image.text for image in before}
     brought = {runtime for image in before for runtime in image.runtimes}
-    for image in images(trees.head.text(file.path) or ""):
+    for image in read(trees.head.text(file.path) or ""):
         if not file.has_added(image.line) or image.text in known:
             continue
         if not image.is_digest and image.tag in ("", "latest"):
@@ -123,13 +132,14 @@ def _images(trees: Trees, file: ChangedPath, today: date) -> Iterator[Raised]:
                 file.path,
                 image.line,
                 "minor",
-                f"The base image {image.name} has no version{' but `latest`' if image.tag else ''}: the same "
-                "Dockerfile builds something else after its next release. Give the version that it was tried with.",
+                f"The image {image.name} has no version{' but `latest`' if image.tag else ''}: the same file brings "
+                "something else after its next release. Give the version that it was tried with.",
             )
         for runtime, version in image.runtimes:
             if (runtime, version) not in brought:
                 yield from _ended(file.path, image.line, runtime, version, today)
-            yield from _refused(trees.head, file.path, image.line, runtime, version)
+            if read is images:
+                yield from _refused(trees.head, file.path, image.line, runtime, version)
 
 
 def _ended(path: str, line: int, runtime: str, version: str, today: date) -> Iterator[Raised]:
