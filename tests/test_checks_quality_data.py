@@ -16,7 +16,7 @@ CHECK = DataFiles()
     ("name", "text", "line", "severity"),
     [
         ("package.json", '{\n  "a": 1\n  "b": 2\n}\n', 3, "blocker"),
-        ("data/rates.json", '{\n  "a": 1,\n', 3, "major"),
+        ("data/rates.json", '{\n  "a" 1\n', 2, "major"),
         ("pyproject.toml", "[project]\nname = shop\n", 2, "blocker"),
         ("conf/a.toml", "a = 1\na = 2\n", 2, "major"),
         ("a.json", "\ufeff{'a': 1}", 1, "major"),

@@ -57,7 +57,7 @@ def needs(folder: Path, text: str, requires: str = ">=3.8", path: str = "app/new
         ("def f[T](x: T) -> T:\n    return x\n", 1, "3.12"),
         ("class A[T]:\n    pass\n", 1, "3.12"),
         pytest.param(
-            "d = {}\\nx = f'{d[\\"a\\"] + f\\"{d['b']}\\"}'\\n",
+            "d = {}\nx = f'{d[\"a\"] + f\"{d['b']}\"}'\n",
             2,
             "3.12",
             marks=pytest.mark.skipif(sys.version_info >= (3, 12), reason="it tells by what the running Python refuses"),
