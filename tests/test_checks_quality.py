@@ -432,7 +432,14 @@ def test_deleting_tests_is_not_testing(tmp_path: Path) -> None:
 
 def test_a_repository_without_tests_and_files_that_are_no_product_are_left_alone(tmp_path: Path) -> None:
     assert raised(MISSING, trees(tmp_path / "1", {"shop/rates.py": RATES}, {"shop/rates.py": RATES + PARSE})) == []
-    paths = ["scripts/a.py", "docs/conf.py", "examples/a.py", "shop/migrations/0001.py", "setup.py"]
+    paths = [
+        "typing-examples/a.py",
+        "scripts/a.py",
+        "docs/conf.py",
+        "examples/a.py",
+        "shop/migrations/0001.py",
+        "setup.py",
+    ]
     assert raised(MISSING, trees(tmp_path / "2", TESTS, {**TESTS, **dict.fromkeys(paths, PARSE)})) == []
 
 

@@ -6,6 +6,7 @@ import json
 import re
 import time
 import tracemalloc
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -733,3 +734,10 @@ def test_a_scoped_file_knows_what_changed() -> None:
     assert file.is_changed(3, 9)
     assert not file.is_changed(4, 9)
     assert file.is_near(4, 4)
+
+
+def test_every_source_is_told_in_the_documentation() -> None:
+    text = (Path(__file__).parent.parent / "docs" / "reviews.md").read_text()
+    table = text.partition("## Who looks")[2].partition("## What you can choose")[0]
+    told = set(re.findall(r"`([a-z-]+)`", table))
+    assert {name for declaration in PANELS.values() for name in declaration.names} <= told

@@ -134,6 +134,17 @@ def test_what_stands_on_a_line_with_a_secret_is_told_without_the_line() -> None:
     }
 
 
+def test_of_one_minor_rule_in_one_file_a_few_are_told() -> None:
+    minor = [found(Panel.QUALITY, "ruff:B018", "Useless.", line=n, severity=Severity.MINOR) for n in range(1, 8)]
+    major = [found(Panel.QUALITY, "ruff:B006", "Mutable.", line=n) for n in range(1, 8)]
+    source = Found(SourceReport(name="ruff", found=14), (*minor, *major))
+    merged, document = merge(a_scope(), [source], most_model_findings=6)
+    assert [item.line for item in merged.findings if item.rule == "ruff:B018"] == [1, 2, 3]
+    assert len([item for item in merged.findings if item.rule == "ruff:B006"]) == 7
+    assert {item["kind"] for item in document["dropped"]} == {"over"}
+    assert (merged.sources[0].found, merged.sources[0].dropped) == (10, 4)
+
+
 # --- the second round ---------------------------------------------------------------------
 
 TWO: Any = {"half.py": HALF, "double.py": "def double(n):\n    return n + n\n"}

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sdlc.domain import Finding, PanelReport, PanelState, SourceReport, SourceState, Usage
+from sdlc.domain import Finding, PanelReport, PanelState, Severity, SourceReport, SourceState, Usage
 from sdlc.naming import counted
 from sdlc.repeats import is_model, repeats, stands_for
 from sdlc.review_graphs.challenge import DOUBTFUL, MOST_CHALLENGED, Challenged, worst
 from sdlc.review_graphs.findings import Dropped
 from sdlc.review_graphs.scope import Scope
+
+MOST_ALIKE = 3
+"""Minor findings of one rule in one file."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +45,7 @@ def merge(
     stood = _that_stood(found, challenged)
     merged = _without_doubles(stood)
     _let_stand(merged, scope.baseline.accepted)
+    _cap_alike(merged)
     _cap_model_findings(merged, most_model_findings)
     carried = _carried(scope, stood, merged.kept)
     findings = _without_secrets(sorted([*merged.kept, *carried], key=_rank))
@@ -165,6 +170,20 @@ def _let_stand(merged: Merged, accepted: Mapping[str, str]) -> None:
         merged.kept.remove(finding)
         dropped = Dropped(finding.model_dump(mode="json"), accepted[finding.fingerprint], "baseline")
         merged.dropped.append((merged.owner[finding.fingerprint], dropped))
+
+
+def _cap_alike(merged: Merged) -> None:
+    """Of one rule in one file a few are enough to see what is meant; what has to be mended is told in full."""
+    seen: Counter[tuple[str, str]] = Counter()
+    for finding in sorted(merged.kept, key=lambda finding: finding.line):
+        if is_model(finding) or finding.severity.rank <= Severity.MAJOR.rank:
+            continue
+        seen[finding.rule, finding.file] += 1
+        if seen[finding.rule, finding.file] > MOST_ALIKE:
+            merged.kept.remove(finding)
+            reason = f"more than {MOST_ALIKE} of one rule in one file"
+            dropped = Dropped(finding.model_dump(mode="json"), reason, "over")
+            merged.dropped.append((merged.owner[finding.fingerprint], dropped))
 
 
 def _cap_model_findings(merged: Merged, most: int) -> None:

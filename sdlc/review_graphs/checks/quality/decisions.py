@@ -27,8 +27,8 @@ def decisions(function: Function) -> Counter[str]:
     found = Counter[str]()
     for node in own_nodes(function):
         match node:
-            case ast.If(test=test, body=[ast.Assign()]) if _is_none(test):
-                continue  # a default that is filled in
+            case ast.If(test=test) | ast.IfExp(test=test) if _is_none(test):
+                continue  # mostly a default that is filled in, put one way or another
             case ast.If(test=test) | ast.IfExp(test=test) | ast.While(test=test):
                 found[f"if {_nameless(test)}"] += 1
             case ast.comprehension(ifs=tests):

@@ -122,6 +122,7 @@ def is_product(path: str) -> bool:
         path.endswith(".py")
         and not is_test(path)
         and not _NOT_PRODUCT.intersection(folders)
+        and not any("example" in folder for folder in folders)
         and not _NOT_PRODUCT_AT_THE_TOP.intersection(folders[:1])
         and name not in _NOT_PRODUCT_NAMES
     )
