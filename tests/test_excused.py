@@ -6,10 +6,10 @@ import pytest
 
 from sdlc.domain import Panel
 from sdlc.repeats import repeats
-from tests.test_panels import Bench, bench, rules, source
+from tests.test_panels import Bench, bench, rules, source, whole_bench
 from tests.test_review_rounds import found
 
-__all__ = ["bench"]  # a fixture
+__all__ = ["bench", "whole_bench"]  # fixtures
 
 
 @pytest.mark.parametrize(

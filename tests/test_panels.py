@@ -122,10 +122,16 @@ class Bench:
 
 
 @pytest.fixture
-def bench(tmp_path: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Bench:
+def bench(whole_bench: Bench, monkeypatch: pytest.MonkeyPatch) -> Bench:
     """Without a model: the analysers alone, for checks have tests of their own."""
     for which, declaration in PANELS.items():
         monkeypatch.setitem(PANELS, which, replace(declaration, checks=()))
+    return whole_bench
+
+
+@pytest.fixture
+def whole_bench(tmp_path: Path, settings: Settings) -> Bench:
+    """Without a model: analysers and checks."""
     services = Services(
         settings=settings,
         tracker=cast(Any, None),
@@ -181,6 +187,30 @@ def source(report: PanelReport, name: str) -> SourceReport:
 
 def rules(report: PanelReport) -> list[tuple[str, str, int]]:
     return [(item.rule, item.file, item.line) for item in report.findings]
+
+
+async def test_checks_and_analysers_stand_in_one_report(whole_bench: Bench) -> None:
+    new = "import random\n\n\ndef token(seen=[]):\n    breakpoint()\n    return random.random()\n"
+    change = whole_bench.change({"new.py": new, "run.sh": "echo\n"})
+    report = await whole_bench.review(Panel.QUALITY, change)
+    found = {rule for rule, _, _ in rules(report)}
+    assert {"ruff:B006", "dead-code:unused"} <= found
+    assert source(report, "leftovers").state is SourceState.OK
+    assert source(report, "weakened-tests").state in (SourceState.OK, SourceState.NOT_NEEDED)
+    assert report.state is PanelState.FINDINGS
+
+
+async def test_a_check_that_hangs_or_crashes_has_failed_and_the_others_have_not(
+    whole_bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    change = whole_bench.change({"new.py": "def f():\n    breakpoint()\n"})
+    monkeypatch.setattr("sdlc.review_graphs.checks_run._PROGRAM", "import sys; sys.exit('broken')")
+    report = await whole_bench.review(Panel.QUALITY, change)
+    assert report.state is PanelState.INCOMPLETE
+    failed = source(report, "leftovers")
+    assert (failed.state, failed.required) == (SourceState.FAILED, True)
+    assert "leftovers ended with exit code 1 and no usable report: broken" in failed.note
+    assert source(report, "ruff").state is SourceState.OK
 
 
 # --- analysers ----------------------------------------------------------------------------

@@ -9,9 +9,9 @@ import pytest
 from sdlc.domain import Finding, Panel, PanelState, SourceState
 from sdlc.review_graphs.baseline import BASELINE_FILE, written
 from sdlc.review_graphs.reviewed import Standing, read_reviews
-from tests.test_panels import BASE, Bench, bench, source
+from tests.test_panels import BASE, Bench, bench, source, whole_bench
 
-__all__ = ["bench"]
+__all__ = ["bench", "whole_bench"]  # fixtures
 
 NEW = "def new(names={}):\n    return names\n"
 
@@ -33,10 +33,10 @@ async def test_what_the_base_accepts_is_no_finding_and_is_told_on_request(bench:
     assert source(report, "ruff").dropped == 1
 
 
-async def test_a_change_can_not_accept_its_own_findings(bench: Bench) -> None:
-    change = bench.change({"new.py": NEW, BASELINE_FILE: accepting()})
-    assert [f.rule for f in (await bench.review(Panel.QUALITY, change)).findings] == ["ruff:B006"]
-    (edited,) = (await bench.review(Panel.SECURITY, change)).findings
+async def test_a_change_can_not_accept_its_own_findings(whole_bench: Bench) -> None:
+    change = whole_bench.change({"new.py": NEW, BASELINE_FILE: accepting()})
+    assert "ruff:B006" in {f.rule for f in (await whole_bench.review(Panel.QUALITY, change)).findings}
+    (edited,) = (await whole_bench.review(Panel.SECURITY, change)).findings
     assert (edited.rule, edited.file) == ("baseline:accepts", BASELINE_FILE)
 
 

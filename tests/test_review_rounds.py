@@ -12,10 +12,10 @@ from sdlc.domain import Finding, Panel, PanelReport, PanelState, Severity, Sourc
 from sdlc.repeats import repeats, without_repeats
 from sdlc.review_graphs.merge import Found, merge
 from tests.scripted import Fault, finding
-from tests.test_panels import HALF, Bench, bench, reviewed, rules, source, with_panel_settings
+from tests.test_panels import HALF, Bench, bench, reviewed, rules, source, whole_bench, with_panel_settings
 from tests.test_review_parts import a_scope
 
-__all__ = ["bench", "reviewed"]  # fixtures
+__all__ = ["bench", "reviewed", "whole_bench"]  # fixtures
 
 WHOLE: Any = {"half.py": HALF}
 

@@ -112,4 +112,4 @@ def test_what_was_cleaned_is_clean(text: str) -> None:
 def test_hostile_text_is_cleaned_in_bounded_time(text: str) -> None:
     start = time.perf_counter()
     visible_text(text)
-    assert time.perf_counter() - start < 2
+    assert time.perf_counter() - start < 30, "a quadratic reading takes minutes"
