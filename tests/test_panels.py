@@ -200,6 +200,30 @@ async def test_checks_and_analysers_stand_in_one_report(whole_bench: Bench) -> N
     assert report.state is PanelState.FINDINGS
 
 
+@pytest.mark.parametrize("name", ["large.yaml", "bad\tname.yaml"])
+async def test_what_checks_can_not_read_is_no_way_past_them(whole_bench: Bench, name: str) -> None:
+    padding = "# padding\n" * 250_000 if name == "large.yaml" else ""
+    report = await whole_bench.review(Panel.SECURITY, whole_bench.change({name: f"key: value\n{padding}"}))
+    assert report.state is PanelState.INCOMPLETE
+    unread = source(report, "files that no check can read")
+    assert (unread.kind, unread.required) == ("unread", True)
+    assert "yaml" in unread.note
+
+
+async def test_a_secret_far_out_on_a_line_is_found(whole_bench: Bench) -> None:
+    key = "AKIA" + "Q3EGRX7KLWZ2MTVB"
+    change = whole_bench.change({"c.yaml": f"k: {'x ' * 3_000}{key}\n"})
+    report = await whole_bench.review(Panel.SECURITY, change)
+    assert "secrets:known-shape" in {rule for rule, _, _ in rules(report)}
+
+
+@pytest.mark.parametrize(("folder", "expected"), [("spec", True), ("testing", True), ("tests", False)])
+async def test_a_folder_with_a_name_does_not_excuse_a_hole(bench: Bench, folder: str, expected: bool) -> None:
+    code = "import requests\n\n\ndef get(url):\n    return requests.get(url, verify=False, timeout=3)\n"
+    report = await bench.review(Panel.SECURITY, bench.change({f"app/{folder}/load.py": code}))
+    assert ("bandit:B501" in {rule for rule, _, _ in rules(report)}) is expected
+
+
 async def test_a_check_that_hangs_or_crashes_has_failed_and_the_others_have_not(
     whole_bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:

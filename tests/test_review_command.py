@@ -511,7 +511,7 @@ def test_what_a_file_name_holds_does_not_reach_the_terminal(
     monkeypatch.setattr(snapshot, "MAX_FILE_BYTES", 20)
     checkout.write({"a\x1b[31m\nb.py": "w = 1\n" * 10, "c\x1b[31m\nd.txt": "w = 1\n"})
     done = review("--no-model", "--all")
-    assert done.code == 0
+    assert done.code == 1
     assert "\x1b" not in done.out + done.err
     assert r'Left out: "a\033[31m\nb.py" (' in done.err
 

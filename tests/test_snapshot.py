@@ -645,3 +645,22 @@ async def test_two_looks_at_once_do_not_disturb_each_other(checkout: Checkout) -
     checkout.write({"app.py": "one = 12\n"})
     seen = await asyncio.gather(*(look(checkout, staged=number % 2 == 0) for number in range(6)))
     assert [content(one, "app.py") for one in seen] == [b"one = 11\n", b"one = 12\n"] * 3
+
+
+async def test_a_checkout_that_names_other_files_as_its_own_is_refused(checkout: Checkout, tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "secret.txt").write_text("theirs\n")
+    for elsewhere in (tmp_path / "other", tmp_path):
+        git(checkout.path, "config", "core.worktree", str(elsewhere))
+        with pytest.raises(RepositoryInvalid, match=r"core\.worktree"):
+            await look(checkout)
+
+
+async def test_a_device_in_place_of_the_list_of_what_is_left_out_is_passed_over(checkout: Checkout) -> None:
+    exclude = checkout.path / ".git" / "info" / "exclude"
+    exclude.unlink(missing_ok=True)
+    exclude.parent.mkdir(exist_ok=True)
+    exclude.symlink_to("/dev/zero")
+    checkout.write({"app.py": "one = 2\n"})
+    async with asyncio.timeout(30):
+        assert changes(await look(checkout)) == {"app.py": "M"}

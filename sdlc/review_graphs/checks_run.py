@@ -9,7 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from sdlc.domain import Severity, SourceReport, SourceState
+from sdlc.domain import Panel, Severity, SourceReport, SourceState
 from sdlc.integrations.sandbox import CommandResult, Mount, own_environment, own_package
 from sdlc.integrations.services import Services
 from sdlc.review_graphs.analysis import REPORTS, code_of, read_report, why_failed
@@ -19,7 +19,7 @@ from sdlc.review_graphs.collect import texts
 from sdlc.review_graphs.findings import introduced
 from sdlc.review_graphs.merge import Found
 from sdlc.review_graphs.scope import Scope, ScopedFile
-from sdlc.untrusted import visible_text
+from sdlc.untrusted import escaped_text, visible_text
 
 BASE = "/sdlc-base"
 """Where the base is mounted, inside the sandbox."""
@@ -45,8 +45,21 @@ class ChecksRun:
                 workspaces.reading(change.repository, change.base_sha) as base,
             ):
                 result = await self._run(Path(folder), head.path, base.path)
+            unread = read_report(Path(folder) / "unread.json")
             reports = {check.name: read_report(Path(folder) / f"{check.name}.json") for check in self._checks}
-        return [await self._found(check, reports[check.name], result) for check in self._checks]
+        found = [await self._found(check, reports[check.name], result) for check in self._checks]
+        return [*found, *self._unread(unread)]
+
+    def _unread(self, content: bytes | None) -> list[Found]:
+        """Files that checks pass over, for a person to look at; one panel asks."""
+        names = json_report(content, list, "checks") if content is not None else []
+        if not names or self._scope.panel is not Panel.SECURITY:
+            return []
+        shown = ", ".join(escaped_text(str(name))[-200:] for name in names[:5])
+        more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+        note = f"{shown}{more}: too large, or with a name that is no text; split or rename it, or look at it and waive"
+        state = SourceState.FAILED
+        return [Found(SourceReport(name="files that no check can read", kind="unread", state=state, note=note))]
 
     async def _run(self, folder: Path, head: Path, base: Path) -> CommandResult:
         sandbox = self._services.sandbox

@@ -82,7 +82,9 @@ def why_unread(file: ChangedFile, on_base: bytes | None, generated: Sequence[str
         return by_path
     if file.binary:
         return "binary"
-    if says_generated(on_base) or fits(path_argument(file.path), generated):
+    # A rename takes the excuse along only to a file of the same kind: prose that was generated excuses no source.
+    same_kind = PurePosixPath(file.old_path or file.path).suffix == PurePosixPath(file.path).suffix
+    if (same_kind and says_generated(on_base)) or fits(path_argument(file.path), generated):
         return "generated"
     was = unread_by_path(file.old_path or file.path) if file.status != "A" else ""
     return by_path if by_path == was else ""

@@ -28,6 +28,8 @@ from sdlc.integrations.git.paths import path_text
 from sdlc.integrations.git.runner import BOT, LOCAL_SECONDS, Git
 from sdlc.integrations.git.throw_away import throw_away
 
+LARGEST_EXCLUDE = 1024**2
+"""Bytes of a list of what git is to leave out."""
 MOST_UNTRACKED = 5_000
 """Files. More than that is data or a build, and nobody's change."""
 UNTRACKED_BYTES = 200 * 1024**2
@@ -342,5 +344,13 @@ def _point(folder: Path, place: Place, configuration: dict[str, str]) -> None:
     usual = Path(os.environ.get("XDG_CONFIG_HOME") or "~/.config") / "git" / "ignore"
     for source in (Path(given) if given else usual, place.common_dir / "info" / "exclude"):
         with suppress(OSError, RuntimeError):  # most people have none, nor has everybody a home
-            patterns.append(source.expanduser().read_bytes())
+            patterns.append(_plain_file(source.expanduser()))
     (folder / "info" / "exclude").write_bytes(b"\n".join(patterns))
+
+
+def _plain_file(path: Path) -> bytes:
+    """The beginning of a file. Raises OSError for a device or a pipe, which a repository could have put there."""
+    with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise OSError(f"{path} is no plain file")
+        return file.read(LARGEST_EXCLUDE)

@@ -35,14 +35,22 @@ def main(subject: Path) -> None:
         files=tuple(_changed(item) for item in asked["files"]),
         rules=asked["rules"],
     )
+    # Checks pass over what they can't read (too large, a name that is no text), so it is said here.
+    present = (file for file in trees.files if file.status != "D" and file.is_text and not file.is_generated)
+    unread = [file.path for file in present if trees.head.content(file.path) is None]
+    _write(subject.with_name("unread.json"), unread)
     # The checks of one panel alone: the others' modules would cost this process its fast start.
     module = import_module(f"sdlc.review_graphs.checks.{asked['panel']}")
     known: dict[str, Check] = {check.name: check for check in module.CHECKS}
     for name in asked["checks"]:
         report = report_of(known[name], trees, seconds=float(asked["seconds"]))
-        part = subject.with_name(f"{name}.part")
-        part.write_text(json.dumps(report), encoding="utf-8")
-        part.replace(subject.with_name(f"{name}.json"))
+        _write(subject.with_name(f"{name}.json"), report)
+
+
+def _write(path: Path, document: object) -> None:
+    part = path.with_suffix(".part")
+    part.write_text(json.dumps(document), encoding="utf-8")
+    part.replace(path)
 
 
 def report_of(check: Check, trees: Trees, *, seconds: float) -> dict[str, Any]:

@@ -8,7 +8,9 @@ from collections.abc import Iterator
 from sdlc.review_graphs.checks.base import ChangedPath, Trees, is_test
 
 LONGEST_LINE = 2_000
-"""Characters looked at of one line: more is minified or data, and patterns take too long for it."""
+"""Characters of a line that are looked at together: patterns take too long for more."""
+OVERLAP = 300
+"""Characters that two pieces of a line have in common, so that nothing is cut in two."""
 
 _MADE_UP = re.compile(
     r"(^|/)(fixtures?|testdata|test[_-]data|mocks?|__mocks__|examples?|samples?|e2e|cypress|__snapshots__)/"
@@ -20,14 +22,18 @@ _DOCUMENT = re.compile(r"\.(md|mdx|rst|adoc|txt|html?|tex|org|po|pot|xlf|svg)$|(
 
 
 def added_lines(trees: Trees, file: ChangedPath) -> Iterator[tuple[int, str]]:
-    """(number, text) of the lines of the head that the change adds or modifies; long ones are cut."""
+    """(number, text) of the lines of the head that the change adds or modifies; a long one in pieces that overlap."""
     text = trees.head.text(file.path)
     if text is None:
         return
     lines = text.split("\n")
     for first, last in file.added:
         for number in range(first, min(last, len(lines)) + 1):
-            yield number, lines[number - 1][:LONGEST_LINE]
+            line = lines[number - 1]
+            for start in range(0, max(len(line), 1), LONGEST_LINE - OVERLAP):
+                yield number, line[start : start + LONGEST_LINE]
+                if start + LONGEST_LINE >= len(line):
+                    break
 
 
 def texts_of_base(trees: Trees) -> list[str]:
