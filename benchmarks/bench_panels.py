@@ -19,7 +19,7 @@ import tempfile
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from sdlc.config import ModelSettings, Settings
 from sdlc.demo.bundle import make_repository
@@ -27,18 +27,14 @@ from sdlc.demo.conversation import STANDS, ChatRequest, Script, added_lines
 from sdlc.demo.script import demo_script
 from sdlc.demo.scripted_model import MODEL, ScriptedModel
 from sdlc.domain import ChangeSet, Panel, Repository, Ticket
-from sdlc.integrations.artifacts import ArtifactStore
-from sdlc.integrations.llm import Models
-from sdlc.integrations.project.environment import Environments
-from sdlc.integrations.sandbox import open_sandbox
 from sdlc.integrations.services import Services
-from sdlc.integrations.workspace import Workspaces
 from sdlc.review_graphs import local
 from sdlc.review_graphs.analysis import AnalyserRun
 from sdlc.review_graphs.checks_run import ChecksRun
 from sdlc.review_graphs.collect import Collector
 from sdlc.review_graphs.panel import PANELS
 from sdlc.review_graphs.scope import Scope
+from sdlc.runtime.services import build_services
 
 TICKET = Ticket(key="BENCH-1", title="Charge overweight parcels")
 
@@ -46,19 +42,7 @@ TICKET = Ticket(key="BENCH-1", title="Charge overweight parcels")
 def services_in(folder: Path, llm: ModelSettings | None = None) -> Services:
     """What panels need, and nothing that needs a server."""
     settings = Settings(data_dir=folder / "data", cache_dir=folder / "cache", llm=llm or ModelSettings())
-    sandbox, workspaces = open_sandbox(settings.sandbox), Workspaces(settings.cache_dir)
-    artifacts = ArtifactStore(settings.artifacts_dir)
-    return Services(
-        settings=settings,
-        tracker=cast(Any, None),
-        forge=cast(Any, None),
-        notifier=cast(Any, None),
-        workspaces=workspaces,
-        sandbox=sandbox,
-        environments=Environments(settings, workspaces, sandbox, artifacts),
-        artifacts=artifacts,
-        models=Models(settings.llm),
-    )
+    return build_services(settings)
 
 
 def git(folder: Path, *arguments: str) -> str:

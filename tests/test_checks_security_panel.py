@@ -4,36 +4,21 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any, cast
 
 import pytest
 
 from sdlc.config import Settings
 from sdlc.domain import Panel, PanelState, Severity, SourceState
-from sdlc.integrations.artifacts import ArtifactStore
-from sdlc.integrations.llm import Models
-from sdlc.integrations.sandbox import open_sandbox
-from sdlc.integrations.services import Services
-from sdlc.integrations.workspace import Workspaces
 from tests.test_checks_security_secrets import SHAPED
-from tests.test_panels import Bench, Tree, git, rules, source
+from tests.test_panels import Bench, Tree, git, rules, source, whole_bench
+
+__all__ = ["whole_bench"]  # a fixture
 
 
 @pytest.fixture
-def bench(tmp_path: Path, settings: Settings) -> Bench:
+def bench(whole_bench: Bench) -> Bench:
     """Without a model: analysers and checks."""
-    services = Services(
-        settings=settings,
-        tracker=cast(Any, None),
-        forge=cast(Any, None),
-        notifier=cast(Any, None),
-        workspaces=Workspaces(settings.cache_dir),
-        sandbox=open_sandbox(settings.sandbox),
-        environments=cast(Any, None),
-        artifacts=ArtifactStore(settings.artifacts_dir),
-        models=Models(settings.llm),
-    )
-    return Bench(tmp_path, services)
+    return whole_bench
 
 
 async def test_a_secret_is_told_and_goes_no_further(bench: Bench, settings: Settings) -> None:

@@ -9,7 +9,7 @@ import uuid
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pytest
 from temporalio.client import WorkflowHandle
@@ -37,7 +37,6 @@ from sdlc.integrations.artifacts import ArtifactStore
 from sdlc.integrations.llm import Models
 from sdlc.integrations.sandbox import open_sandbox
 from sdlc.integrations.services import Services
-from sdlc.integrations.workspace import Workspaces
 from sdlc.review_graphs import lens, panel
 from sdlc.review_graphs.analyzers.bandit import Bandit
 from sdlc.review_graphs.analyzers.ruff import Ruff
@@ -45,6 +44,7 @@ from sdlc.review_graphs.panel import PANELS, build_panel_graphs
 from sdlc.runtime.activity_failures import ActivityInterceptor
 from sdlc.runtime.client import connect
 from sdlc.runtime.redaction import Redactor
+from sdlc.runtime.services import build_services
 from sdlc.runtime.worker import workflow_runner
 from tests.panel_workflow import PanelsWorkflow
 from tests.scripted import CLEAN, MODEL, Fault, Script, ScriptedModel, finding
@@ -132,18 +132,7 @@ def bench(whole_bench: Bench, monkeypatch: pytest.MonkeyPatch) -> Bench:
 @pytest.fixture
 def whole_bench(tmp_path: Path, settings: Settings) -> Bench:
     """Without a model: analysers and checks."""
-    services = Services(
-        settings=settings,
-        tracker=cast(Any, None),
-        forge=cast(Any, None),
-        notifier=cast(Any, None),
-        workspaces=Workspaces(settings.cache_dir),
-        sandbox=open_sandbox(settings.sandbox),
-        environments=cast(Any, None),
-        artifacts=ArtifactStore(settings.artifacts_dir),
-        models=Models(settings.llm),
-    )
-    return Bench(tmp_path, services)
+    return Bench(tmp_path, build_services(settings))
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -18,15 +18,12 @@ from hypothesis import strategies as st
 
 from sdlc.config import SandboxSettings, Settings
 from sdlc.domain import ChangeSet, Panel, PanelReport, PanelState, Severity, SourceReport, SourceState
-from sdlc.integrations.artifacts import ArtifactStore
-from sdlc.integrations.llm import Models
 from sdlc.integrations.sandbox import open_sandbox
-from sdlc.integrations.services import Services
-from sdlc.integrations.workspace import Workspaces
 from sdlc.review_graphs import audit_run
 from sdlc.review_graphs.analyzers import pip_audit
 from sdlc.review_graphs.analyzers.base import AnalyserFailed, Subject
 from sdlc.review_graphs.analyzers.pip_audit import PipAudit, Vulnerability, mended_by, pins, raw_of, read_audit
+from sdlc.runtime.services import build_services
 from tests.test_panels import Bench, Tree
 
 # --- what a file pins ---------------------------------------------------------------------
@@ -257,19 +254,9 @@ def osv(known: Mapping[tuple[str, str], Sequence[dict[str, Any]]]) -> Iterator[t
 
 @pytest.fixture
 def bench(tmp_path: Path, settings: Settings) -> Bench:
-    services = Services(
-        settings=settings,
-        tracker=cast(Any, None),
-        forge=cast(Any, None),
-        notifier=cast(Any, None),
-        workspaces=Workspaces(settings.cache_dir),
-        # A sandbox leads to public hosts alone, and the server of these tests is on this machine.
-        sandbox=open_sandbox(SandboxSettings(kind="none")),
-        environments=cast(Any, None),
-        artifacts=ArtifactStore(settings.artifacts_dir),
-        models=Models(settings.llm),
-    )
-    return Bench(tmp_path, services)
+    # A sandbox leads to public hosts alone, and the server of these tests is on this machine.
+    unprotected = open_sandbox(SandboxSettings(kind="none"))
+    return Bench(tmp_path, replace(build_services(settings), sandbox=unprotected))
 
 
 async def audited(bench: Bench, change: ChangeSet) -> tuple[PanelReport, SourceReport]:

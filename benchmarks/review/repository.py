@@ -8,17 +8,13 @@ import shutil
 import subprocess
 import time
 from pathlib import Path
-from typing import Any, cast
 
 from benchmarks.review.case import Case, Tree
 from sdlc.config import ModelSettings, PanelSettings, Settings
 from sdlc.domain import ChangeSet, PanelReport, Repository, Ticket
-from sdlc.integrations.artifacts import ArtifactStore
-from sdlc.integrations.llm import Models
-from sdlc.integrations.sandbox import open_sandbox
 from sdlc.integrations.services import Services
-from sdlc.integrations.workspace import Workspaces
 from sdlc.review_graphs.local import review
+from sdlc.runtime.services import build_services
 
 _GIT = (
     "git",
@@ -51,17 +47,7 @@ def services_for(folder: Path, llm: ModelSettings | None = None) -> Services:
         llm=llm or ModelSettings(),
         panels=PanelSettings(lenses=llm is not None),
     )
-    return Services(
-        settings=settings,
-        tracker=cast(Any, None),
-        forge=cast(Any, None),
-        notifier=cast(Any, None),
-        workspaces=Workspaces(settings.cache_dir),
-        sandbox=open_sandbox(settings.sandbox),
-        environments=cast(Any, None),
-        artifacts=ArtifactStore(settings.artifacts_dir),
-        models=Models(settings.llm),
-    )
+    return build_services(settings)
 
 
 async def reviewed(case: Case, folder: Path, services: Services) -> tuple[tuple[PanelReport, ...], float]:

@@ -178,7 +178,7 @@ class Collector:
             return [], [_not_needed(name, kind="lens")]
         again = scope.was_read_by(name)
         count = len(scope.again if again else scope.slices)
-        tasks = [Task(kind="lens", name=name, slice=number, slices=count, again=again) for number in range(count)]
+        tasks = [Task(kind="concern", name=name, slice=number, slices=count, again=again) for number in range(count)]
         if again and not tasks:
             note = "nothing that it read has changed since"
             return [], [SourceReport(name=name, kind="lens", state=SourceState.OK, note=note)]

@@ -295,13 +295,7 @@ async def sources_to_run(state: PanelGraphState) -> list[Send] | str:
     if not reference.tasks:
         return "merge"
     scope = reference.model_copy(update={"tasks": ()}).model_dump(mode="json")
-    return [
-        Send(_NODE_OF.get(task.kind, task.kind), {"task": task.model_dump(mode="json"), "scope": scope})
-        for task in reference.tasks
-    ]
-
-
-_NODE_OF = {"lens": "concern"}
+    return [Send(task.kind, {"task": task.model_dump(mode="json"), "scope": scope}) for task in reference.tasks]
 
 
 async def findings_to_verify(state: ConcernState) -> list[Send] | str:

@@ -208,7 +208,7 @@ def worst_first(reviews: Iterable[Reviewed]) -> list[Reviewed]:
     return sorted(reviews, key=weight)
 
 
-def by_severity(entries: Iterable[Entry]) -> str:
+def by_severity(entries: Iterable[Entry | Finding]) -> str:
     """`1 major, 2 minor`; empty for none."""
     counts = Counter(entry.severity for entry in entries)
     return ", ".join(f"{counts[severity]} {severity.value}" for severity in Severity if counts[severity])

@@ -104,7 +104,7 @@ class Task(Record):
     """What one activity runs: an analyser, all checks of the panel, or a lens on one slice."""
 
     kind: str
-    """`analyser`, `checks`, `own` (an analyser of the repository) or `lens`: the node that runs it."""
+    """`analyser`, `checks`, `own` (an analyser of the repository) or `concern` (a lens): the node that runs it."""
     name: str
     names: tuple[str, ...] = ()
     """Of the checks that run in one process."""

@@ -25,6 +25,7 @@ from sdlc.domain import (
 from sdlc.finding_comment import place
 from sdlc.markdown import cell, code, code_cell, inline, link, quote
 from sdlc.naming import counted
+from sdlc.review_graphs.reviewed import by_severity
 from sdlc.steps.not_verified import not_verified, proof_tests, report_of
 from sdlc.untrusted import visible_text
 
@@ -323,12 +324,6 @@ def _status(evidence: Evidence, panel: Panel) -> tuple[str, str]:
         said = f"incomplete ({visible_text(missing)[0] or 'it could not be run'}): {said}"
     bad = report.state is PanelState.INCOMPLETE or any(f.severity.rank <= Severity.MAJOR.rank for f in found)
     return "failure" if bad else "success", said[:MAX_STATUS]
-
-
-def by_severity(findings: Sequence[Finding]) -> str:
-    """`1 major, 2 minor`; empty for none."""
-    counts = Counter(finding.severity for finding in findings)
-    return ", ".join(f"{counts[severity]} {severity.value}" for severity in Severity if counts[severity])
 
 
 def _within(lines: Sequence[str], room: int) -> str:

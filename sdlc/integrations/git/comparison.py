@@ -94,7 +94,7 @@ async def _place(git: Git, folder: str | Path) -> Place:
     top = await asked("--show-toplevel")
     if top is None and git_dir.name == ".git":  # a person who names it means the checkout around it
         top = await asked("--show-toplevel", cwd=git_dir.parent)
-    if top is not None and not (path.resolve().is_relative_to(top.resolve()) or git_dir.parent == path == top):
+    if top is not None and not path.resolve().is_relative_to(top.resolve()):
         raise RepositoryInvalid(f"{path} says that its files are in {top} (core.worktree); give that folder instead.")
     if top is not None and not (top / ".git").exists():
         raise RepositoryInvalid(f"{top} is no checkout of its own, though {path} names it (core.worktree).")
