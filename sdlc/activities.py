@@ -20,10 +20,12 @@ from sdlc.domain import (
     Instruction,
     Panel,
     PanelReport,
+    Plan,
     PullRequest,
     Record,
     Repository,
     RunIdentity,
+    SubIssue,
     TestKind,
     TestReport,
     Ticket,
@@ -152,6 +154,60 @@ class TellPeople(Record):
     """Write it on the ticket as well."""
 
 
+class PlanTicket(Record):
+    """Ask the planner whether a ticket is one piece of work or several."""
+
+    run: RunIdentity
+    change: ChangeSet
+    ticket: Ticket
+    instructions: tuple[Instruction, ...] = ()
+    max_parts: int = 6
+    always: bool = False
+    """Split wherever it can be; otherwise only where one engine would be overwhelmed."""
+    model: str = ""
+
+
+class TicketPlan(Record):
+    """What the planner says."""
+
+    plan: Plan = Plan()
+    parts: tuple[SubIssue, ...] = ()
+    """In the order in which they are merged; fewer than two: the ticket is done in one piece."""
+    usage: Usage = Usage()
+    note: str = ""
+    """Why it was not split, or what of the plan was left out."""
+
+
+class MergePart(Record):
+    """Bring a part's commits into the run's own line of work."""
+
+    run: RunIdentity
+    change: ChangeSet
+    """The run's work so far."""
+    part: ChangeSet
+    title: str
+
+
+class PartMerged(Record):
+    change: ChangeSet
+    """With the part in it; where there are conflicts, with their markers in the files, committed and published."""
+    conflicts: tuple[str, ...] = ()
+    """Files that hold conflict markers."""
+
+
+class PublishBranch(Record):
+    """Show a work loop's result as a branch, without a pull request."""
+
+    run: RunIdentity
+    change: ChangeSet
+
+
+class BranchPublished(Record):
+    branch: str
+    url: str = ""
+    """Where it can be looked at or checked out."""
+
+
 class Nothing(Record):
     """The answer of an activity that has nothing to say."""
 
@@ -170,6 +226,9 @@ RECORD_DECISION = Activity("record_decision", RecordDecision, Nothing)
 CLOSE_STORY = Activity("close_story", CloseStory, PullRequest)
 RELEASE_RUN = Activity("release_run", ReleaseRun, Nothing)
 TELL_PEOPLE = Activity("tell_people", TellPeople, Nothing)
+PLAN_TICKET = Activity("plan_ticket", PlanTicket, TicketPlan)
+MERGE_PART = Activity("merge_part", MergePart, PartMerged)
+PUBLISH_BRANCH = Activity("publish_branch", PublishBranch, BranchPublished)
 
 
 # --- graphs -------------------------------------------------------------------------------
@@ -186,6 +245,8 @@ def concern_graph(panel: Panel) -> str:
 
 
 AGENT_GRAPH = "coding_agent"
+AGENT = "agent"
+"""The built-in engine, a graph; every other name of `EngineSettings.name` is a program that `RUN_ENGINE` runs."""
 
 
 class PanelRequest(Record):
@@ -204,26 +265,51 @@ class PanelRequest(Record):
     waived: tuple[str, ...] = ()
 
 
-class AgentRequest(Record):
-    """What the coding agent's graph starts from: `{"request": AgentRequest.model_dump(mode="json")}`.
+class EngineRequest(Record):
+    """One implementation: what `RUN_ENGINE` takes, and what the coding agent's graph starts from.
 
-    It ends with `{"result": AgentResult as JSON}` in its state.
+    The graph takes `{"request": EngineRequest as JSON}` and ends with `{"result": EngineResult as JSON}`.
     """
 
     run: RunIdentity
     change: ChangeSet
     brief: ArtifactRef
     max_turns: int = 60
+    """Model calls; a program's are counted, and refused beyond this, at the gateway that it reaches its model by."""
     model: str = ""
     """Empty: the configured coder; otherwise a model's name, as after `escalate_model`."""
+    engine: str = AGENT
+    seconds: float = 7_200
+    """Wall time that is left."""
+    tokens_left: int | None = None
+    """None: no bound. Like `usd_left` heeded between two model calls, never by losing work."""
+    usd_left: float | None = None
+    consented: tuple[str, ...] = ()
+    """Protected paths that a person lets this run change."""
 
 
-class AgentResult(Record):
+class EngineResult(Record):
     change: ChangeSet
     summary: str = ""
     """What the engine says it did, at most 2,000 characters."""
     plan: tuple[str, ...] = ()
     ended: str = "submitted"
-    """`submitted`, `no_change`, `turns`, `budget`, `stuck`."""
+    """`submitted`, `no_change`, `turns`, `budget`, `stuck`, `idle` (nothing changed for many turns), `time`,
+    `interrupted` (stopped to hear a word of people; it goes on from `change`), `failed` (a program's exit code)."""
+    reason: str = ""
+    """Why it ended before it was done, in a sentence; empty where it submitted."""
     usage: Usage = Usage()
     turns: int = 0
+    engine: str = ""
+    """Name and exact version, such as `aider 0.86.2`; empty: the built-in agent."""
+    model: str = ""
+    """The model that was asked last."""
+    protected: tuple[str, ...] = ()
+    """Protected paths that the change touches and nobody has consented to: people decide before it goes on."""
+    log: ArtifactRef | None = None
+    """What a program printed, without secrets."""
+    taken_over: int = 0
+    """How often it was begun again from the work of a worker that was gone."""
+
+
+RUN_ENGINE = Activity("run_engine", EngineRequest, EngineResult)

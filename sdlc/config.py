@@ -17,7 +17,7 @@ import platformdirs
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, YamlConfigSettingsSource
 
-from sdlc.domain import ApprovalPolicy, Budget, RunPolicy, StepLimits
+from sdlc.domain import ApprovalPolicy, Budget, RunPolicy, SplitPolicy, StepLimits
 from sdlc.errors import ConfigurationError
 
 CONFIG_FILE = "sdlc.yaml"
@@ -79,6 +79,19 @@ class ModelSettings(Section):
     """Model of the coding agent; default `name`."""
     reviewer: str = ""
     """Model of the panels; default `name`."""
+    planner: str = ""
+    """Model that plans and splits a ticket; default `coder`."""
+    verifier: str = ""
+    """Model that challenges the findings of the panels; default `reviewer`."""
+    ladder: tuple[str, ...] = ()
+    """Models for the coder, one above the other: `escalate_model` without a name takes the next."""
+    escalate_after: int = Field(default=2, ge=0)
+    """Red rounds, one after the other, after which the next model of the ladder is taken by itself; 0: never."""
+    provider: str = "openai"
+    """`openai` for every OpenAI-compatible endpoint; others, such as `anthropic` or `google_genai`, by LangChain's
+    `init_chat_model` and its package for it (`pip install 'vishkar-sdlc[anthropic]'`)."""
+    context_tokens: int = Field(default=128_000, ge=4_000)
+    """The coder's window. The agent's conversation is summed up before it is full."""
     timeout_seconds: float = 180
     max_output_tokens: int = 8_192
     structured_output: Literal["auto", "json_schema", "prompt"] = "auto"
@@ -88,8 +101,10 @@ class ModelSettings(Section):
 
 
 class SandboxSettings(Section):
-    kind: Literal["bubblewrap", "none"] = "bubblewrap"
+    kind: Literal["bubblewrap", "docker", "podman", "none"] = "bubblewrap"
     """`none` runs repository code without any protection, and every pull request then says so."""
+    image: str = ""
+    """Of `docker` and `podman`: what commands see as their system, with bash, git and Python in it."""
     memory_bytes: int = 4 * 1024**3
     processes: int = 512
     cpu_seconds: int = 3_600
@@ -104,13 +119,55 @@ class SandboxSettings(Section):
     """Kept of a command's output, from its start and its end; the rest is counted."""
 
 
+EngineName = Literal["agent", "aider", "goose", "codex", "opencode", "claude", "mini-swe-agent", "command"]
+
+
 class EngineSettings(Section):
-    name: Literal["agent"] = "agent"
+    name: EngineName = "agent"
+    """`agent` is built in; the others are programs, installed by `sdlc engines install NAME`."""
     max_turns: int = 60
     command_seconds: float = 600
     """Longest time one shell command of the agent may take."""
     output_chars: int = 12_000
     """What the model sees of a command's output; the middle is cut out and its size told."""
+    idle_turns: int = Field(default=20, ge=3)
+    """The agent ends after so many turns in a row without a change to a file."""
+    version: str = ""
+    """Of the program; empty: the version that was tried, see `sdlc engines`."""
+    command: str = ""
+    """For `command`: your own, such as `my-agent --task {brief} --model {model} --endpoint {url}`. It is run without
+    a shell. `{brief}` is a file, `{url}` where the model is reached (OpenAI-compatible, up to `/v1`), `{key}` a key
+    that is good for that place and this run alone, `{home}` an empty folder that lives as long as the run of it."""
+    base_url: str = ""
+    """Endpoint of the program's model where it differs from `llm.base_url`, such as that of Anthropic for `claude`."""
+    api_key: SecretStr | None = None
+    """For `base_url`. It stays with the worker: the program never sees it."""
+    model: str = ""
+    """The program's model; default `llm.coder`."""
+    checkpoint_seconds: float = Field(default=30, ge=1)
+    """How often the files that a program has changed are committed to the run's work ref."""
+
+
+class PlanSettings(Section):
+    split: Literal["auto", "always", "never"] = "never"
+    """Do a large ticket in parts, each by an engine and on a branch of its own: where the planner finds it too large
+    for one (`auto`), wherever it can be split, or never."""
+    max_parts: int = Field(default=6, ge=2, le=20)
+    max_depth: int = Field(default=1, ge=1, le=3)
+    """1: parts are not split again."""
+    at_once: int = Field(default=2, ge=1)
+    """Parts that are worked on at the same time."""
+
+
+class GuardSettings(Section):
+    protected: tuple[str, ...] = ()
+    """More paths that only people may let change, as patterns of `.gitignore`: `deploy/`, `*.tf`. CI, ownership, git's
+    and our own configuration are protected anyway."""
+    consent: Literal["ask", "refuse", "allow"] = "ask"
+    """What happens to a change of a protected path: a person is asked, it is refused, or it is let through and said."""
+    max_files: int = Field(default=200, ge=1)
+    max_lines: int = Field(default=20_000, ge=1)
+    """Added and deleted lines of a change."""
 
 
 class PanelSettings(Section):
@@ -185,6 +242,8 @@ class Settings(BaseSettings):
     llm: ModelSettings = ModelSettings()
     sandbox: SandboxSettings = SandboxSettings()
     engine: EngineSettings = EngineSettings()
+    plan: PlanSettings = PlanSettings()
+    guard: GuardSettings = GuardSettings()
     panels: PanelSettings = PanelSettings()
     run: RunSettings = Field(default_factory=RunSettings)
     storage: StorageSettings = StorageSettings()
@@ -212,6 +271,9 @@ class Settings(BaseSettings):
             approval=self.run.approval,
             merge=self.run.merge,
             engine=self.engine.name,
+            plan=SplitPolicy.model_validate(self.plan.model_dump()),
+            ladder=self.llm.ladder,
+            escalate_after=self.llm.escalate_after,
             limits=self.run.limits,
             first_retry_seconds=self.run.first_retry_seconds,
             longest_retry_seconds=self.run.longest_retry_seconds,

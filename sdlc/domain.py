@@ -11,7 +11,7 @@ import hashlib
 from collections.abc import Iterable
 from datetime import datetime
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -99,6 +99,18 @@ class Ticket(Record):
 class Plan(Record):
     summary: str = ""
     steps: tuple[str, ...] = ()
+
+
+class SubIssue(Record):
+    """A part of a ticket that can be done, tested and merged on its own."""
+
+    key: str
+    """Short and unique within its ticket, such as `p1`."""
+    title: str
+    description: str = ""
+    acceptance_criteria: tuple[str, ...] = ()
+    needs: tuple[str, ...] = ()
+    """Keys of the parts that must be merged before this one begins."""
 
 
 # --- the baton ----------------------------------------------------------------------------
@@ -514,6 +526,10 @@ class Budget(Record):
     tokens: int | None = 5_000_000
     turns: int | None = 200
     """Model calls of the coding engine in all rounds together."""
+    minutes: float | None = None
+    """Of work, waiting for people not counted."""
+    warn_at: float = Field(default=0.8, gt=0, le=1)
+    """The part of any bound at which people are told."""
 
 
 class StepLimits(Record):
@@ -522,6 +538,17 @@ class StepLimits(Record):
     timeout_seconds: float = 300
     attempts: int = 0
     """0: as long as it takes, where the world is at fault."""
+
+
+class SplitPolicy(Record):
+    """Whether a large ticket is done in parts, each by an engine of its own."""
+
+    split: Literal["auto", "always", "never"] = "never"
+    max_parts: int = Field(default=6, ge=2, le=20)
+    max_depth: int = Field(default=1, ge=1, le=3)
+    """1: parts are not split again."""
+    at_once: int = Field(default=2, ge=1)
+    """Parts that are worked on at the same time."""
 
 
 class RunPolicy(Record):
@@ -536,6 +563,11 @@ class RunPolicy(Record):
     approval: ApprovalPolicy = ApprovalPolicy()
     merge: bool = False
     engine: str = "agent"
+    plan: SplitPolicy = SplitPolicy()
+    ladder: tuple[str, ...] = ()
+    """Models for the coder, from the usual one's successor to the strongest: where `escalate_model` leads."""
+    escalate_after: int = 2
+    """Red rounds, one after the other, after which the next model of the ladder is taken by itself; 0: never."""
     fix_severities: tuple[Severity, ...] = (Severity.BLOCKER, Severity.MAJOR)
     limits: dict[str, StepLimits] = {}
     """By step name; what is absent has the default of `sdlc.policy.limits_for`."""

@@ -10,9 +10,12 @@
     │   ├── TicketNotFound
     │   ├── TicketTaken           claimed by somebody else
     │   ├── PermissionDenied      names the permission that is missing
-    │   ├── ModelRefused          bad key, content refusal
+    │   ├── ModelRefused          the model's endpoint won't take the request
+    │   │   ├── ModelKeyRefused       a bad key, or one without the right to this model
+    │   │   ├── ContentRefused        the model, or its filter, declines to answer
     │   │   └── ContextTooLong        the conversation is longer than the model takes
     │   ├── ModelAnswerInvalid    not the JSON that was asked for, after one repair
+    │   ├── EngineUnusable        a coding engine isn't installed, has another version, or can't be started
     │   ├── SandboxUnavailable    repository code will not be run without one
     │   ├── GuardRailViolation    the change touches what it may not
     │   ├── BranchConflict        somebody else's work is on our branch
@@ -73,11 +76,23 @@ class ModelRefused(FinalError):
     pass
 
 
+class ModelKeyRefused(ModelRefused):
+    pass
+
+
+class ContentRefused(ModelRefused):
+    pass
+
+
 class ContextTooLong(ModelRefused):
     """Asking again with less may help."""
 
 
 class ModelAnswerInvalid(FinalError):
+    pass
+
+
+class EngineUnusable(FinalError):
     pass
 
 

@@ -17,7 +17,7 @@ with workflow.unsafe.imports_passed_through():
     from temporalio.langgraph import graph
 
     from sdlc import policy
-    from sdlc.activities import AGENT_GRAPH, RUN_TESTS, WRITE_BRIEF, AgentRequest, AgentResult, BriefRequest, RunTests
+    from sdlc.activities import AGENT_GRAPH, RUN_TESTS, WRITE_BRIEF, BriefRequest, EngineRequest, EngineResult, RunTests
     from sdlc.activity_calls import call, why
     from sdlc.domain import ChangeSet, GateDecision, Instruction, Record, RunPolicy, TestKind, TestReport, Usage
     from sdlc.progress import Step
@@ -49,7 +49,7 @@ class WorkLoopResult(Record):
     summary: str = ""
     plan: tuple[str, ...] = ()
     ended: str = "submitted"
-    """As the engine's `AgentResult.ended`; `budget` when a bound of the run stopped it, `failed` when an error did."""
+    """As the engine's `EngineResult.ended`; `budget` when a bound of the run stopped it, `failed` when an error did."""
     reason: str = ""
     iterations: int = 0
     turns: int = 0
@@ -64,7 +64,7 @@ class SteerWord(Record):
 
     instructions: tuple[Instruction, ...] = ()
     stop: str = ""
-    """Why to end now, as `AgentResult.ended`; empty: go on."""
+    """Why to end now, as `EngineResult.ended`; empty: go on."""
     model: str = ""
     """Another model from now on; empty: the same."""
 
@@ -140,16 +140,16 @@ class WorkLoopWorkflow:
             unheard=tuple(self._instructions),
         )
 
-    async def _implement(self, brief: BriefRequest) -> AgentResult:
+    async def _implement(self, brief: BriefRequest) -> EngineResult:
         self._state = WorkLoopState.IMPLEMENTING
         text = await call(WRITE_BRIEF, brief, step=Step.IMPLEMENT, policy=self._request.policy, timeout=300)
         _heed_cancellation()
-        asked = AgentRequest(
+        asked = EngineRequest(
             run=brief.run, change=brief.change, brief=text, max_turns=self._request.max_turns, model=self._model
         )
         config: RunnableConfig = {"recursion_limit": recursion_limit(self._request.max_turns)}
         state = await graph(AGENT_GRAPH).compile().ainvoke({"request": asked.model_dump(mode="json")}, config)
-        result = AgentResult.model_validate(state["result"])
+        result = EngineResult.model_validate(state["result"])
         self._usage = self._usage + result.usage
         self._turn, self._turn_usage = 0, Usage()
         self._turns += result.turns

@@ -89,7 +89,7 @@ class Script:
     """What the activities answer; a test replaces what it is about. Each gets the number of its call, 1 first."""
 
     ticket: Callable[[int], Ticket] = lambda _: Ticket(key="KEY-1", title="Rounding", revision="r1")
-    engine: Callable[[int, do.AgentRequest], dict[str, Any]] = lambda _, __: {}
+    engine: Callable[[int, do.EngineRequest], dict[str, Any]] = lambda _, __: {}
     """Fields that differ from a submitted change on a new head."""
     findings: Callable[[Panel, str], tuple[Finding, ...]] = lambda _, __: ()
     panel_state: Callable[[Panel, int], PanelState | None] = lambda _, __: None
@@ -230,13 +230,13 @@ class Stage:
         return {"report": report.model_dump(mode="json")}
 
     async def _agent(self, state: State) -> State:
-        request = do.AgentRequest.model_validate(state["request"])
+        request = do.EngineRequest.model_validate(state["request"])
         number = await self._called("agent")
         fields = self.script.engine(number, request)
         self._heads += 1
         change = request.change.model_copy(update={"head_sha": sha(self._heads), "files_changed": 1})
         usage = Usage(model_calls=1, input_tokens=10, output_tokens=1)
-        result = do.AgentResult(**{"change": change, "summary": f"did {number}", "usage": usage, "turns": 1, **fields})
+        result = do.EngineResult(**{"change": change, "summary": f"did {number}", "usage": usage, "turns": 1, **fields})
         return {"result": result.model_dump(mode="json")}
 
 

@@ -18,7 +18,7 @@ from temporalio.exceptions import ApplicationError
 from temporalio.langgraph import LangGraphPlugin
 from temporalio.worker import Worker
 
-from sdlc.activities import AGENT_GRAPH, AgentRequest, AgentResult
+from sdlc.activities import AGENT_GRAPH, EngineRequest, EngineResult
 from sdlc.config import ModelSettings, RunSettings, Settings
 from sdlc.demo.conversation import Reply, Script, ToolCall, edit, say, shell, submit
 from sdlc.demo.scripted_model import Fault, ScriptedModel
@@ -61,7 +61,7 @@ class Bench:
     artifacts: ArtifactStore
     words: dict[str, Any] = field(default_factory=dict)
 
-    async def request(self, **more: Any) -> AgentRequest:
+    async def request(self, **more: Any) -> EngineRequest:
         change = ChangeSet(
             repository=self.repository,
             base_sha=self.repository.base_sha,
@@ -70,15 +70,15 @@ class Bench:
         )
         run = RunIdentity(workflow_id="sdlc-CALC-1", run_id=uuid.uuid4().hex, ticket_key="CALC-1")
         brief = await self.artifacts.put(BRIEF, name="brief.md")
-        return AgentRequest.model_validate({"run": run, "change": change, "brief": brief, "max_turns": 12, **more})
+        return EngineRequest.model_validate({"run": run, "change": change, "brief": brief, "max_turns": 12, **more})
 
-    async def run(self, *turns: Any, **more: Any) -> tuple[AgentResult, list[dict[str, Any]]]:
+    async def run(self, *turns: Any, **more: Any) -> tuple[EngineResult, list[dict[str, Any]]]:
         self.model.script = Script().round(0, *turns)
         request = await self.request(**more)
         async with asyncio.timeout(100), self.worker():
             state = await (await self.start(request)).result()
         self.turns_asked = state["turns_asked"]
-        return AgentResult.model_validate(state["result"]), state["messages"]
+        return EngineResult.model_validate(state["result"]), state["messages"]
 
     def worker(self) -> Worker:
         plugin = LangGraphPlugin(graphs={AGENT_GRAPH: build_agent_graph(self.services)})
@@ -93,7 +93,7 @@ class Bench:
             default_heartbeat_throttle_interval=timedelta(seconds=0.5),
         )
 
-    async def start(self, request: AgentRequest) -> WorkflowHandle[Any, dict[str, Any]]:
+    async def start(self, request: EngineRequest) -> WorkflowHandle[Any, dict[str, Any]]:
         return await self.client.start_workflow(
             AgentWorkflow.run,
             args=[request.model_dump(mode="json"), self.words],

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from sdlc.activities import AgentRequest
+from sdlc.activities import EngineRequest
 from sdlc.domain import ArtifactRef, ChangeSet, RunIdentity
 from sdlc.engines import batons
 from sdlc.engines.batons import finished_change, kept
@@ -26,10 +26,10 @@ def checkout(tmp_path: Path) -> Checkout:
     return new_checkout(tmp_path / "work", {"calc.py": "x = 1\n"})
 
 
-def request(checkout: Checkout, base: str) -> AgentRequest:
+def request(checkout: Checkout, base: str) -> EngineRequest:
     repository = checkout.as_repository().model_copy(update={"base_sha": base})
     change = ChangeSet(repository=repository, base_sha=base, head_sha=base, branch="sdlc/CALC-1")
-    return AgentRequest(run=RUN, change=change, brief=ArtifactRef(sha256="0" * 64, size=1), max_turns=1)
+    return EngineRequest(run=RUN, change=change, brief=ArtifactRef(sha256="0" * 64, size=1), max_turns=1)
 
 
 @pytest.mark.parametrize("width", [1, 300], ids=["lines", "files"])

@@ -400,7 +400,7 @@ async def test_a_waiver_in_a_fix_round_leaves_the_head_that_was_reviewed(client:
 
 
 async def test_work_that_was_done_before_the_budget_ran_out_counts_after_a_retry(client: Client) -> None:
-    def engine(number: int, asked: do.AgentRequest) -> dict[str, object]:
+    def engine(number: int, asked: do.EngineRequest) -> dict[str, object]:
         return {1: {"ended": "budget"}, 2: {"ended": "no_change", "change": asked.change}}.get(number, {})
 
     async with play(client, Script(engine=engine)) as run:

@@ -18,7 +18,7 @@ from langgraph.graph import END, START, StateGraph
 from temporalio import workflow
 from temporalio.common import RetryPolicy
 
-from sdlc.activities import AgentRequest, AgentResult
+from sdlc.activities import EngineRequest, EngineResult
 from sdlc.domain import Usage
 from sdlc.engines import conversation
 from sdlc.engines.batch import Batch
@@ -89,7 +89,7 @@ class FinishState(TypedDict, total=False):
 
 
 def build_agent_graph(services: Services) -> StateGraph[Any, Any, Any, Any]:
-    """The graph as the plugin takes it: `{"request": AgentRequest JSON}` in, `{"result": AgentResult JSON}` out."""
+    """The graph as the plugin takes it: `{"request": EngineRequest JSON}` in, `{"result": EngineResult JSON}` out."""
     nodes = AgentNodes(services)
     engine, llm = services.settings.engine, services.settings.llm
     act_seconds = max(3_600.0, 2 * engine.command_seconds)
@@ -133,7 +133,7 @@ def _retry_policy(services: Services) -> RetryPolicy:
 
 async def steer(state: AgentState) -> dict[str, Any]:
     """Between two turns, in the workflow: waits while paused, hears instructions, ends at a bound."""
-    request = AgentRequest.model_validate(state["request"])
+    request = EngineRequest.model_validate(state["request"])
     turn = state["turn"]
     if turn >= request.max_turns:
         return {"ended": "turns"}
@@ -174,7 +174,7 @@ class AgentNodes:
 
     async def open(self, state: OpenState) -> dict[str, Any]:
         """The first messages, from the brief."""
-        request = AgentRequest.model_validate(state["request"])
+        request = EngineRequest.model_validate(state["request"])
         brief = await self._services.artifacts.text(request.brief)
         return {
             "messages": conversation.opening(brief),
@@ -232,7 +232,7 @@ class AgentNodes:
 
         Safe to run twice: it starts from the commit that the state names, whatever a first try left behind.
         """
-        request = AgentRequest.model_validate(state["request"])
+        request = EngineRequest.model_validate(state["request"])
         calls = conversation.calls_of(state["pending"] or {})
         batch = Batch(self._services, request, turn=state["turn"], head_sha=state["head_sha"], refused=state["refused"])
         await batch.carry_out(calls)
@@ -243,14 +243,14 @@ class AgentNodes:
 
         Raises GuardRailViolation when the change holds what it may not; the turns' commits are kept.
         """
-        request = AgentRequest.model_validate(state["request"])
+        request = EngineRequest.model_validate(state["request"])
         change = await finished_change(
             self._services.workspaces, request, state["head_sha"], state["summary"], state["ended"]
         )
         ended = state["ended"]
         if change.head_sha == request.change.head_sha and ended == "submitted":
             ended = "no_change"
-        result = AgentResult(
+        result = EngineResult(
             change=change,
             summary=state["summary"],
             plan=tuple(state["plan"]),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from sdlc.activities import AgentRequest
+from sdlc.activities import EngineRequest
 from sdlc.engines import conversation
 from sdlc.engines.batons import kept, submit_problem
 from sdlc.engines.conversation import ToolCall
@@ -26,7 +26,7 @@ class Batch:
     """The calls of one message, carried out in order on one workspace."""
 
     def __init__(
-        self, services: Services, request: AgentRequest, *, turn: int, head_sha: str, refused: Sequence[str]
+        self, services: Services, request: EngineRequest, *, turn: int, head_sha: str, refused: Sequence[str]
     ) -> None:
         self._services = services
         self._request = request

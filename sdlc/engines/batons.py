@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sdlc.activities import AgentRequest
+from sdlc.activities import EngineRequest
 from sdlc.domain import ChangeSet, RunIdentity
 from sdlc.engines.commit_message import commit_message
 from sdlc.engines.guard_rails import (
@@ -69,7 +69,7 @@ async def kept(workspace: Workspace, parent: str, turn: int, run: RunIdentity) -
     return sha, _note(secrets)
 
 
-async def submit_problem(workspace: Workspace, request: AgentRequest, head: str) -> tuple[str, str]:
+async def submit_problem(workspace: Workspace, request: EngineRequest, head: str) -> tuple[str, str]:
     """Why a submit of `head` is not taken at first: (kind, answer to the model); both empty if it is."""
     start = request.change.head_sha
     files = await workspace.changed_files(start, head)
@@ -91,7 +91,7 @@ async def submit_problem(workspace: Workspace, request: AgentRequest, head: str)
 
 
 async def finished_change(
-    workspaces: Workspaces, request: AgentRequest, head: str, summary: str, ended: str
+    workspaces: Workspaces, request: EngineRequest, head: str, summary: str, ended: str
 ) -> ChangeSet:
     """The round's work as one published commit on top of where it began; the request's change if there is none.
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from langchain_openai import ChatOpenAI
 
 OPENAI = "https://api.openai.com/v1"
-Role = Literal["coder", "reviewer"]
+Role = Literal["planner", "coder", "reviewer", "verifier"]
 Schema = TypeVar("Schema", bound=BaseModel)
 
 

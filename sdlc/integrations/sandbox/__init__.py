@@ -10,7 +10,7 @@ from __future__ import annotations
 from sdlc.config import SandboxSettings
 from sdlc.integrations.sandbox.bubblewrap import Bubblewrap
 from sdlc.integrations.sandbox.output import plain_text
-from sdlc.integrations.sandbox.port import WORK, CommandResult, Limit, Mount, Sandbox
+from sdlc.integrations.sandbox.port import WORK, CommandResult, Limit, Mount, Sandbox, Service
 from sdlc.integrations.sandbox.toolchains import Toolchain, own_environment, own_package, toolchain, toolchain_mounts
 from sdlc.integrations.sandbox.unprotected import Unprotected
 
@@ -21,6 +21,7 @@ __all__ = [
     "Limit",
     "Mount",
     "Sandbox",
+    "Service",
     "Toolchain",
     "Unprotected",
     "open_sandbox",

@@ -10,13 +10,14 @@ import select
 import signal
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from sdlc.config import SandboxSettings
-from sdlc.errors import SandboxUnavailable
+from sdlc.errors import ConfigurationError, SandboxUnavailable
 from sdlc.integrations import process
 from sdlc.integrations.sandbox import construction, egress
 from sdlc.integrations.sandbox.allowed import AllowedHosts, mirrors
@@ -25,7 +26,7 @@ from sdlc.integrations.sandbox.egress import Egress
 from sdlc.integrations.sandbox.network import certificate_mounts, network_environment, through
 from sdlc.integrations.sandbox.output import HeadAndTail
 from sdlc.integrations.sandbox.ownership import hand_over
-from sdlc.integrations.sandbox.port import WORK, CommandResult, Limit, Mount
+from sdlc.integrations.sandbox.port import WORK, CommandResult, Limit, Mount, Service
 from sdlc.integrations.sandbox.proxy import Proxy
 from sdlc.integrations.sandbox.trouble import explain, find_programs
 from sdlc.integrations.sandbox.usage import INTERVAL, Watch
@@ -58,6 +59,9 @@ class Bubblewrap:
     def target(self, mount: Mount) -> str:
         return mount.target
 
+    def service_port(self) -> int:
+        return egress.PORT
+
     async def check(self) -> None:
         """Try it once; a success is remembered. Raises SandboxUnavailable with the mend."""
         async with self._checking:
@@ -82,9 +86,15 @@ class Bubblewrap:
         network: bool = False,
         cwd: str = WORK,
         stdin: bytes | None = None,
+        service: Service | None = None,
+        on_output: Callable[[bytes], None] | None = None,
     ) -> CommandResult:
         """See `Sandbox.run`."""
+        if network and service is not None:
+            raise ConfigurationError("A command has either the network or one service, not both.")
         allowed: AllowedHosts | None = None
+        if service is not None:
+            mounts = (*egress.python_mounts(), *mounts)
         if network:
             allowed = AllowedHosts([*mirrors(os.environ), *self._settings.allowed_hosts])
             env = through(egress.ADDRESS, {**network_environment(), **env}, allowed)
@@ -93,11 +103,15 @@ class Bubblewrap:
         construction.validate(plan)
         await self.check()
         assert self._programs is not None  # noqa: S101 - check() has seen to it
+        run = partial(self._run, plan, self._programs, timeout=timeout, stdin=stdin, on_output=on_output)
+        if service is not None:
+            async with Egress(service.serve, service.port) as way_out:
+                return await run(way_out=way_out)
         if allowed is None:
-            return await self._run(plan, self._programs, timeout=timeout, stdin=stdin)
+            return await run()
         proxy = Proxy(allowed, os.environ)
-        async with Egress(proxy) as way_out:
-            result = await self._run(plan, self._programs, timeout=timeout, stdin=stdin, way_out=way_out)
+        async with Egress(proxy.serve) as way_out:
+            result = await run(way_out=way_out)
         return replace(result, connections=proxy.connections, refused_hosts=proxy.refused_hosts)
 
     async def _run(
@@ -108,11 +122,12 @@ class Bubblewrap:
         timeout: float,
         stdin: bytes | None,
         way_out: Egress | None = None,
+        on_output: Callable[[bytes], None] | None = None,
     ) -> CommandResult:
         watch = await asyncio.to_thread(self._prepare, plan)
         made_for_mounts = construction.missing_mountpoints(plan)
         try:
-            with _Running(plan, self._settings) as running:
+            with _Running(plan, self._settings, on_output) as running:
                 await running.start(programs, as_root=self._as_root, stdin=stdin, way_out=way_out)
                 try:
                     limit = await running.until_the_end(watch, timeout)
@@ -157,8 +172,9 @@ class Bubblewrap:
 class _Running:
     """One bubblewrap from its start to the death of the last process in it."""
 
-    def __init__(self, plan: Plan, settings: SandboxSettings) -> None:
+    def __init__(self, plan: Plan, settings: SandboxSettings, on_output: Callable[[bytes], None] | None = None) -> None:
         self._plan = plan
+        self._on_output = on_output
         self._settings = settings
         self._stack = contextlib.ExitStack()
         self._loop = asyncio.get_running_loop()
@@ -290,6 +306,8 @@ class _Running:
 
     def _feed(self, chunk: bytes) -> None:
         self.output.feed(chunk)
+        if self._on_output is not None:
+            self._on_output(chunk)
         if self.output.total > LONGEST_OUTPUT and not self._flooded.done():
             self._flooded.set_result(None)
 

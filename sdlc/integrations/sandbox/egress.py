@@ -12,20 +12,20 @@ import contextlib
 import os
 import socket
 import sys
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from sdlc.integrations.sandbox.port import Mount
-from sdlc.integrations.sandbox.proxy import Proxy
 
 PORT = 3128
 """Inside, where nobody else listens when a command begins."""
 ADDRESS = f"http://127.0.0.1:{PORT}"
 
-_LISTEN = f"""
+_LISTEN = """
 import _signal, _socket, os, sys
 listener = _socket.socket(_socket.AF_INET, _socket.SOCK_STREAM)
 listener.setsockopt(_socket.SOL_SOCKET, _socket.SO_REUSEADDR, 1)
-listener.bind(("127.0.0.1", {PORT}))
+listener.bind(("127.0.0.1", int(sys.argv[2])))
 listener.listen(128)
 channel = _socket.socket(fileno=int(sys.argv[1]))
 number = listener.fileno().to_bytes(4, sys.byteorder)
@@ -34,7 +34,7 @@ channel.close()
 listener.close()
 for ignored in (_signal.SIGPIPE, _signal.SIGXFSZ):
     _signal.signal(ignored, _signal.SIG_DFL)
-os.execv(sys.argv[2], sys.argv[2:])
+os.execv(sys.argv[3], sys.argv[3:])
 """
 """Only modules that are built in or quick to load; the signals are those that Python ignores for itself."""
 
@@ -48,10 +48,12 @@ def python_mounts() -> tuple[Mount, ...]:
 
 
 class Egress:
-    """A proxy for one sandbox, from before its start until after its end."""
+    """A server for one sandbox, from before its start until after its end."""
 
-    def __init__(self, proxy: Proxy) -> None:
-        self.proxy = proxy
+    def __init__(self, serve: Callable[[socket.socket], Awaitable[None]], port: int = PORT) -> None:
+        """`serve` attends to the listener until it is cancelled; `port` is where the sandbox finds it."""
+        self._attend = serve
+        self._port = port
         self._ours, self._theirs = socket.socketpair()
         self._ours.setblocking(False)
         self._task: asyncio.Task[None] | None = None
@@ -76,7 +78,7 @@ class Egress:
     def prefix(self) -> tuple[str, ...]:
         """What to put before a command, the program of which has a full path."""
         python = f"{sys.base_prefix}/bin/python{sys.version_info[0]}.{sys.version_info[1]}"
-        return (python, "-I", "-S", "-c", _LISTEN, str(self.descriptor))
+        return (python, "-I", "-S", "-c", _LISTEN, str(self.descriptor), str(self._port))
 
     def close_theirs(self) -> None:
         """Once the sandbox has its own."""
@@ -88,7 +90,7 @@ class Egress:
             return
         with listener:
             listener.setblocking(False)
-            await self.proxy.serve(listener)
+            await self._attend(listener)
 
     async def _received(self) -> socket.socket | None:
         loop = asyncio.get_running_loop()

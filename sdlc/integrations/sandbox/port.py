@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import socket
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
@@ -47,9 +48,19 @@ class CommandResult:
     """What it asked for there and wasn't led to: the first names and addresses, for the log and a person."""
 
 
+@dataclass(frozen=True)
+class Service:
+    """A server of the worker's that a command reaches on its own loopback, and nothing else: such as its model."""
+
+    serve: Callable[[socket.socket], Awaitable[None]]
+    """Serves a listening socket that doesn't block until it is cancelled; all its connections end with it."""
+    port: int
+    """From `Sandbox.service_port`: the command reaches `http://127.0.0.1:<port>`."""
+
+
 class Sandbox(Protocol):
     name: str
-    """`bubblewrap` or `none`."""
+    """As in `SandboxSettings.kind`."""
 
     async def run(
         self,
@@ -62,8 +73,13 @@ class Sandbox(Protocol):
         network: bool = False,
         cwd: str = WORK,
         stdin: bytes | None = None,
+        service: Service | None = None,
+        on_output: Callable[[bytes], None] | None = None,
     ) -> CommandResult:
         """Run `command` with `workspace` to write to, for at most `timeout` seconds.
+
+        `on_output` is given what it prints as it comes, in the event loop. `service` is all that it reaches of the
+        network, and can't be had together with `network`.
 
         Whatever it started is dead when this returns, and when it is cancelled. With `network` the command
         reaches the public network by HTTP(S) through a proxy that its environment names, and nothing else:
@@ -76,6 +92,10 @@ class Sandbox(Protocol):
 
     async def check(self) -> None:
         """Raise SandboxUnavailable, with the mend, when nothing can be run here."""
+        ...
+
+    def service_port(self) -> int:
+        """A port for a `Service` of the next command."""
         ...
 
     def inside(self, workspace: Path) -> str:

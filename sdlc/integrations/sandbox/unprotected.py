@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
+import socket
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -16,7 +18,7 @@ from sdlc.integrations import process
 from sdlc.integrations.sandbox.bubblewrap import LONGEST_OUTPUT
 from sdlc.integrations.sandbox.network import network_environment
 from sdlc.integrations.sandbox.output import HeadAndTail
-from sdlc.integrations.sandbox.port import ENVIRONMENT, WORK, CommandResult, Limit, Mount
+from sdlc.integrations.sandbox.port import ENVIRONMENT, WORK, CommandResult, Limit, Mount, Service
 
 _NOT_FOUND = 127
 
@@ -38,6 +40,12 @@ class Unprotected:
     def target(self, mount: Mount) -> str:
         return str(mount.source)
 
+    def service_port(self) -> int:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port: int = free.getsockname()[1]
+            return port
+
     async def check(self) -> None:
         """Always works, for what it is."""
 
@@ -52,6 +60,8 @@ class Unprotected:
         network: bool = False,
         cwd: str = WORK,
         stdin: bytes | None = None,
+        service: Service | None = None,
+        on_output: Callable[[bytes], None] | None = None,
     ) -> CommandResult:
         """See `Sandbox.run`. `network` can't be denied, and no limit but `time` and `output` holds."""
         if not _is_folder(workspace):
@@ -60,10 +70,17 @@ class Unprotected:
             path = os.environ.get("PATH", os.defpath)
             environment = {"PATH": path, "HOME": home, "TMPDIR": home, **ENVIRONMENT}
             environment |= {**(network_environment() if network else {}), **env}
-            return await self._run(command, _folder(workspace, cwd), environment, timeout, stdin)
+            async with _served(service):
+                return await self._run(command, _folder(workspace, cwd), environment, timeout, stdin, on_output)
 
     async def _run(
-        self, command: Sequence[str], cwd: Path, env: Mapping[str, str], timeout: float, stdin: bytes | None
+        self,
+        command: Sequence[str],
+        cwd: Path,
+        env: Mapping[str, str],
+        timeout: float,
+        stdin: bytes | None,
+        on_output: Callable[[bytes], None] | None,
     ) -> CommandResult:
         loop = asyncio.get_running_loop()
         output = HeadAndTail(self._settings.output_bytes)
@@ -71,6 +88,8 @@ class Unprotected:
 
         def feed(chunk: bytes) -> None:
             output.feed(chunk)
+            if on_output is not None:
+                on_output(chunk)
             if output.total > LONGEST_OUTPUT and not flooded.done():
                 flooded.set_result(None)
 
@@ -105,6 +124,32 @@ class Unprotected:
             seconds=round(time.monotonic() - started, 3),
             sandboxed=False,
         )
+
+
+@contextlib.asynccontextmanager
+async def _served(service: Service | None) -> AsyncIterator[None]:
+    """The service on the machine's own loopback: what is not a sandbox has no other. Raises ConfigurationError."""
+    if service is None:
+        yield
+        return
+    with socket.socket() as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind(("127.0.0.1", service.port))
+        except OSError as error:
+            raise ConfigurationError(f"Port {service.port} of this machine is taken ({error.strerror}).") from error
+        listener.listen(128)
+        listener.setblocking(False)
+        serving = asyncio.create_task(_until_cancelled(service, listener))
+        try:
+            yield
+        finally:
+            serving.cancel()
+            await asyncio.gather(serving, return_exceptions=True)
+
+
+async def _until_cancelled(service: Service, listener: socket.socket) -> None:
+    await service.serve(listener)
 
 
 def _is_folder(path: Path) -> bool:
