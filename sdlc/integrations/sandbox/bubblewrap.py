@@ -19,13 +19,13 @@ from typing import Any
 from sdlc.config import SandboxSettings
 from sdlc.errors import ConfigurationError, SandboxUnavailable
 from sdlc.integrations import process
-from sdlc.integrations.sandbox import construction, egress
+from sdlc.integrations.sandbox import construction, egress, seccomp
 from sdlc.integrations.sandbox.allowed import AllowedHosts, mirrors
 from sdlc.integrations.sandbox.construction import Plan
 from sdlc.integrations.sandbox.egress import Egress
 from sdlc.integrations.sandbox.network import certificate_mounts, network_environment, through
 from sdlc.integrations.sandbox.output import HeadAndTail
-from sdlc.integrations.sandbox.ownership import hand_over
+from sdlc.integrations.sandbox.ownership import hand_over, measure
 from sdlc.integrations.sandbox.port import WORK, CommandResult, Limit, Mount, Service
 from sdlc.integrations.sandbox.proxy import Proxy
 from sdlc.integrations.sandbox.trouble import explain, find_programs
@@ -124,7 +124,7 @@ class Bubblewrap:
         way_out: Egress | None = None,
         on_output: Callable[[bytes], None] | None = None,
     ) -> CommandResult:
-        watch = await asyncio.to_thread(self._prepare, plan)
+        watch = await asyncio.to_thread(prepare, plan, self._settings)
         made_for_mounts = construction.missing_mountpoints(plan)
         try:
             with _Running(plan, self._settings, on_output) as running:
@@ -135,20 +135,7 @@ class Bubblewrap:
                     await running.kill()
             return await self._result(plan, running, watch, limit)
         finally:
-            _remove_empty(made_for_mounts, plan.workspace)
-
-    def _prepare(self, plan: Plan) -> Watch:
-        trees = [mount.source for mount in plan.binds if mount.writable]
-        if not self._as_root:
-            return Watch(self._settings, trees, None)
-        try:
-            before = sum(hand_over(tree).bytes for tree in trees)
-        except OSError as error:
-            raise SandboxUnavailable(
-                f"{error.filename or plan.workspace} can't be given to the sandbox's user: the file system refuses. "
-                "Put the cache (SDLC_CACHE_DIR) on a local disk, or run the worker as an unprivileged user."
-            ) from error
-        return Watch(self._settings, trees, before)
+            remove_empty(made_for_mounts, plan.workspace)
 
     async def _result(self, plan: Plan, running: _Running, watch: Watch, limit: Limit | None) -> CommandResult:
         output = running.output.text()
@@ -156,7 +143,7 @@ class Bubblewrap:
             raise explain(output, plan.cwd)
         exit_code = process.shell_exit_code(running.returncode)
         if limit is None:
-            too_large = exit_code == 128 + signal.SIGXFSZ or (exit_code != 0 and _FILE_TOO_LARGE in output)
+            too_large = file_was_too_large(exit_code, output)
             limit = await asyncio.to_thread(watch.last_look, file_too_large=too_large)
         return CommandResult(
             exit_code=exit_code,
@@ -218,8 +205,15 @@ class _Running:
                 path: files.enter_context(process.input_file(text.encode()))
                 for path, text in construction.FILES.items()
             }
+            refused_calls = seccomp.program()
+            filter_fd = files.enter_context(process.input_file(refused_calls)) if refused_calls else None
             inner = construction.arguments(
-                self._plan, self._settings, status_fd=status_fd, file_fds=file_fds, as_root=as_root
+                self._plan,
+                self._settings,
+                status_fd=status_fd,
+                file_fds=file_fds,
+                as_root=as_root,
+                filter_fd=filter_fd,
             )
             arguments_fd = files.enter_context(process.input_file(inner))
             outer_status_fd = os.dup(status_fd)  # each bubblewrap closes its own before it starts its command
@@ -240,6 +234,7 @@ class _Running:
                 stderr=self._output_drain.writer,
                 pass_fds=(
                     *(arguments_fd, status_fd, *file_fds.values()),
+                    *(() if filter_fd is None else (filter_fd,)),
                     *((outer_status_fd,) if as_root else ()),
                     *((way_out.descriptor,) if way_out else ()),
                 ),
@@ -338,7 +333,26 @@ def _prefer_for_out_of_memory(pid: int) -> None:
         Path(f"/proc/{pid}/oom_score_adj").write_text("900")
 
 
-def _remove_empty(paths: Sequence[Path], workspace: Path) -> None:
+def prepare(plan: Plan, settings: SandboxSettings) -> Watch:
+    """Let the sandbox's user write where it may, and begin to watch there. Raises SandboxUnavailable. Blocks."""
+    trees = [mount.source for mount in plan.binds if mount.writable]
+    try:
+        before = sum((hand_over(tree) if os.geteuid() == 0 else measure(tree)).bytes for tree in trees)
+    except OSError as error:
+        raise SandboxUnavailable(
+            f"{error.filename or plan.workspace} can't be given to the sandbox's user: the file system refuses. "
+            "Put the cache (SDLC_CACHE_DIR) on a local disk, or run the worker as an unprivileged user."
+        ) from error
+    return Watch(settings, trees, before)
+
+
+def file_was_too_large(exit_code: int, output: str) -> bool:
+    """True for a command that seems to have failed of the largest size of a file."""
+    return exit_code == 128 + signal.SIGXFSZ or (exit_code != 0 and _FILE_TOO_LARGE in output)
+
+
+def remove_empty(paths: Sequence[Path], workspace: Path) -> None:
+    """Take away what was made to mount upon (`construction.missing_mountpoints`)."""
     for path in paths:
         with contextlib.suppress(OSError):
             if not path.parent.resolve().is_relative_to(workspace.resolve()):

@@ -100,7 +100,7 @@ def command_line(
     with its first process, and another one with the exit code if its command could be started.
     """
     inner = [programs["bwrap"], "--args", str(arguments_fd), "--"]
-    inner += [*first, programs["prlimit"], *_resource_limits(settings), "--", *plan.command]
+    inner += [*first, programs["prlimit"], *_prlimit(settings), "--", *plan.command]
     if not as_root:
         return inner
     # Its process namespace is what dies with us: bubblewrap itself has no right to signal another user's processes.
@@ -113,12 +113,20 @@ def command_line(
 
 
 def arguments(
-    plan: Plan, settings: SandboxSettings, *, status_fd: int, file_fds: Mapping[str, int], as_root: bool
+    plan: Plan,
+    settings: SandboxSettings,
+    *,
+    status_fd: int,
+    file_fds: Mapping[str, int],
+    as_root: bool,
+    filter_fd: int | None = None,
 ) -> bytes:
     """The inner bubblewrap's arguments, NUL-separated: in a file, where no process list shows the environment."""
     parts = ["--unshare-user", "--unshare-all", "--disable-userns", "--die-with-parent", "--new-session"]
     parts += ["--cap-drop", "ALL", "--uid", str(INSIDE_ID), "--gid", str(INSIDE_ID), "--hostname", "sandbox"]
     parts += ["--json-status-fd", str(status_fd)]
+    if filter_fd is not None:
+        parts += ["--seccomp", str(filter_fd)]
     parts += _system()
     parts += _temporary(settings)
     for path, descriptor in file_fds.items():
@@ -181,9 +189,14 @@ def _temporary(settings: SandboxSettings) -> Iterator[str]:
     yield from ("--dir", "/run", "--dir", "/var", "--symlink", "../tmp", "/var/tmp")  # noqa: S108
 
 
-def _resource_limits(settings: SandboxSettings) -> Iterator[str]:
+def _prlimit(settings: SandboxSettings) -> list[str]:
+    return [f"--{name}={value}" for name, value in limits(settings).items()]
+
+
+def limits(settings: SandboxSettings) -> dict[str, int]:
+    """By the names that `prlimit` has for them, as far as we may give so much ourselves."""
     # Address space is left alone: garbage-collected languages reserve many times what they use.
-    limits = {
+    wanted = {
         "nproc": (resource.RLIMIT_NPROC, settings.processes + _SPARE_PROCESSES),
         "data": (resource.RLIMIT_DATA, int(settings.memory_bytes * _SPARE_MEMORY)),
         "cpu": (resource.RLIMIT_CPU, settings.cpu_seconds + _SPARE_CPU),
@@ -191,6 +204,8 @@ def _resource_limits(settings: SandboxSettings) -> Iterator[str]:
         "nofile": (resource.RLIMIT_NOFILE, _OPEN_FILES),
         "core": (resource.RLIMIT_CORE, 0),
     }
-    for name, (number, value) in limits.items():
-        hard = resource.getrlimit(number)[1]
-        yield f"--{name}={value if hard == resource.RLIM_INFINITY else min(value, hard)}"
+    hard = {name: resource.getrlimit(number)[1] for name, (number, _value) in wanted.items()}
+    return {
+        name: value if hard[name] == resource.RLIM_INFINITY else min(value, hard[name])
+        for name, (_number, value) in wanted.items()
+    }

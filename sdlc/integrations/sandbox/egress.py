@@ -14,12 +14,15 @@ import socket
 import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Self
 
 from sdlc.integrations.sandbox.port import Mount
 
 PORT = 3128
 """Inside, where nobody else listens when a command begins."""
 ADDRESS = f"http://127.0.0.1:{PORT}"
+_PATIENCE = 2.0
+"""Seconds for what our own program sends right after it has connected."""
 
 _LISTEN = """
 import _signal, _socket, os, sys
@@ -27,7 +30,11 @@ listener = _socket.socket(_socket.AF_INET, _socket.SOCK_STREAM)
 listener.setsockopt(_socket.SOL_SOCKET, _socket.SO_REUSEADDR, 1)
 listener.bind(("127.0.0.1", int(sys.argv[2])))
 listener.listen(128)
-channel = _socket.socket(fileno=int(sys.argv[1]))
+if sys.argv[1].startswith("/"):
+    channel = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
+    channel.connect(sys.argv[1])
+else:
+    channel = _socket.socket(fileno=int(sys.argv[1]))
 number = listener.fileno().to_bytes(4, sys.byteorder)
 channel.sendmsg([b"."], [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, number)])
 channel.close()
@@ -54,11 +61,16 @@ class Egress:
         """`serve` attends to the listener until it is cancelled; `port` is where the sandbox finds it."""
         self._attend = serve
         self._port = port
-        self._ours, self._theirs = socket.socketpair()
+        self._ours, self._theirs = self._channel()
         self._ours.setblocking(False)
         self._task: asyncio.Task[None] | None = None
+        self.received = False
+        """True as soon as the sandbox has sent its socket."""
 
-    async def __aenter__(self) -> Egress:
+    def _channel(self) -> tuple[socket.socket, socket.socket]:
+        return socket.socketpair()
+
+    async def __aenter__(self) -> Self:
         self._task = asyncio.create_task(self._serve())
         return self
 
@@ -100,10 +112,46 @@ class Egress:
             await readable.wait()
         finally:
             loop.remove_reader(self._ours)
+        return self._taken_from(self._ours)
+
+    def _taken_from(self, channel: socket.socket) -> socket.socket | None:
         with contextlib.suppress(OSError):
-            _data, descriptors, _flags, _address = socket.recv_fds(self._ours, 1, 1)
+            _data, descriptors, _flags, _address = socket.recv_fds(channel, 1, 1)
             if descriptors:
+                self.received = True
                 return _as_listener(descriptors[0])
+        return None
+
+
+class MountedEgress(Egress):
+    """The same for a sandbox that inherits nothing: `folder`, which it sees at `FOLDER`, has a socket in it."""
+
+    FOLDER = "/run/sdlc"
+
+    def __init__(self, serve: Callable[[socket.socket], Awaitable[None]], folder: Path, port: int = PORT) -> None:
+        self._path = folder / "way-out"
+        super().__init__(serve, port)
+
+    def _channel(self) -> tuple[socket.socket, socket.socket]:
+        door = socket.socket(socket.AF_UNIX)
+        door.bind(str(self._path))
+        self._path.chmod(0o666)  # the folder is not for everybody
+        door.listen(1)
+        return door, socket.socket(socket.AF_UNIX)
+
+    @property
+    def prefix(self) -> tuple[str, ...]:
+        """As of `Egress`, with the image's own Python."""
+        return ("python3", "-I", "-S", "-c", _LISTEN, f"{self.FOLDER}/{self._path.name}", str(self._port))
+
+    def _taken_from(self, channel: socket.socket) -> socket.socket | None:
+        # Ours is the first program inside, so it is the first to come; the command finds nobody here.
+        with contextlib.suppress(OSError):
+            first, _address = channel.accept()
+            self._path.unlink()
+            with first:
+                first.settimeout(_PATIENCE)
+                return super()._taken_from(first)
         return None
 
 

@@ -53,15 +53,15 @@ def through(proxy: str, env: Mapping[str, str], allowed: AllowedHosts) -> dict[s
     return {**found, "CARGO_HTTP_PROXY": proxy}
 
 
-def certificate_mounts(env: Mapping[str, str]) -> tuple[Mount, ...]:
-    """The certificates that `env` names, where the sandbox doesn't have them anyway."""
+def certificate_mounts(env: Mapping[str, str], *, own_system: bool = False) -> tuple[Mount, ...]:
+    """The certificates that `env` names, where the sandbox doesn't have them anyway; with a system of its own, all."""
     paths = {Path(env[name]) for name in _CERTIFICATES if name in env}
     return tuple(
         Mount(path, str(path))
         for path in sorted(paths)
-        if path.is_absolute() and path.exists() and not path.is_relative_to("/usr") and not _is_there(path)
+        if path.is_absolute() and path.exists() and (own_system or not _is_there(path))
     )
 
 
 def _is_there(path: Path) -> bool:
-    return any(path.is_relative_to(folder) for folder in ("/etc/ssl/certs", "/etc/pki", "/etc/ca-certificates"))
+    return any(path.is_relative_to(folder) for folder in ("/usr", "/etc/ssl/certs", "/etc/pki", "/etc/ca-certificates"))

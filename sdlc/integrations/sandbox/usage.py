@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from sdlc.config import SandboxSettings
+from sdlc.integrations.sandbox.construction import HOME
 from sdlc.integrations.sandbox.ownership import TreeSize, measure
 from sdlc.integrations.sandbox.port import Limit
 
@@ -26,6 +28,10 @@ _LONGEST_PAUSE = 10.0
 """… but at most for these seconds."""
 _WALK_PAUSE = 2.0
 """Seconds between two walks when the disk doesn't seem to fill."""
+_TEMPORARY = ("/tmp", HOME, "/dev/shm")  # noqa: S108 - the sandbox's own
+_ENTRY_BYTES = 1024
+"""What an entry of a temporary folder takes of the kernel's memory, empty as it may be."""
+_SHARED = re.compile(r"^Shmem:\s+(\d+) kB$", re.MULTILINE)
 _TICKS = os.sysconf("SC_CLK_TCK")
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 
@@ -43,16 +49,15 @@ class Usage:
 
 
 class Watch:
-    """Compares a sandbox with its limits. `trees` are what it may write.
+    """Compares a sandbox with its limits. `trees` are what it may write, `before` their size at the start in bytes."""
 
-    `before` is their size at the start in bytes; None: found out at the first look.
-    """
-
-    def __init__(self, settings: SandboxSettings, trees: Sequence[Path], before: int | None) -> None:
+    def __init__(self, settings: SandboxSettings, trees: Sequence[Path], before: int) -> None:
         self._settings = settings
         self._trees = trees
         self._before = before
         self._free = _free_bytes(trees)
+        self._shared = _shared_bytes()
+        self._not_its_own = {*self._free, *_free_bytes([Path(folder) for folder in _TEMPORARY])}
         self._walked_at = time.monotonic()
         self._walk_seconds = 0.0
 
@@ -63,8 +68,8 @@ class Watch:
             return "cpu"
         if usage.tasks >= self._settings.processes:
             return "processes"
-        memory = self._settings.memory_bytes
-        if sum(usage.resident.values()) > memory and _proportional(usage.resident) > memory:
+        memory, unmapped = self._settings.memory_bytes, self._unmapped(usage.resident)
+        if sum(usage.resident.values()) + unmapped > memory and _proportional(usage.resident) + unmapped > memory:
             return "memory"
         return "disk" if self._disk_is_over(list(usage.resident)) else None
 
@@ -73,13 +78,34 @@ class Watch:
         if not file_too_large and self._taken() <= self._settings.disk_bytes // 4:
             return None
         size = self._measure()
-        if self._before is not None and size.bytes - self._before > self._settings.disk_bytes:
+        if size.bytes - self._before > self._settings.disk_bytes:
             return "disk"
         return "file" if file_too_large and size.largest >= self._settings.file_bytes else None
 
-    def _disk_is_over(self, pids: Sequence[int]) -> bool:
-        if self._before is None:
-            self._before = self._measure().bytes
+    def _unmapped(self, pids: Collection[int]) -> int:
+        """Bytes of memory that are no process's: entries of the temporary folders, and files that have no name."""
+        taken = 0
+        if pids:
+            inside = f"/proc/{max(pids)}/root"  # the first ones may still be outside
+            taken = sum(self._entries(f"{inside}{folder}") for folder in _TEMPORARY) * _ENTRY_BYTES
+        if _shared_bytes() - self._shared > self._settings.memory_bytes // 4:
+            files = {
+                (found.st_dev, found.st_ino): found.st_blocks * 512
+                for path, found in _open_files(pids)
+                if path.startswith("/memfd:")
+            }
+            taken += sum(files.values())
+        return taken
+
+    def _entries(self, folder: str) -> int:
+        """Of a temporary folder; none where it is a disk or the host's own."""
+        with contextlib.suppress(OSError):
+            if os.stat(folder).st_dev not in self._not_its_own:
+                found = os.statvfs(folder)
+                return found.f_files - found.f_ffree
+        return 0
+
+    def _disk_is_over(self, pids: Collection[int]) -> bool:
         limit, taken = self._settings.disk_bytes, self._taken()
         pause = min(self._walk_seconds * _WALK_SHARE, _LONGEST_PAUSE)
         if taken <= limit // 4:
@@ -158,15 +184,28 @@ def _free_bytes(trees: Sequence[Path]) -> dict[int, int]:
     return free
 
 
-def _deleted_but_open(pids: Sequence[int], trees: Sequence[Path]) -> int:
+def _deleted_but_open(pids: Collection[int], trees: Sequence[Path]) -> int:
     """Bytes of files on the disks of `trees` that only a descriptor holds any more."""
     devices = _free_bytes(trees).keys()
-    held: dict[tuple[int, int], int] = {}
+    held = {
+        (found.st_dev, found.st_ino): found.st_blocks * 512
+        for _path, found in _open_files(pids)
+        if found.st_nlink == 0 and found.st_dev in devices
+    }
+    return sum(held.values())
+
+
+def _open_files(pids: Collection[int]) -> Iterator[tuple[str, os.stat_result]]:
     for pid in pids:
         with contextlib.suppress(OSError):
             for descriptor in os.listdir(f"/proc/{pid}/fd"):
                 with contextlib.suppress(OSError):
-                    found = os.stat(f"/proc/{pid}/fd/{descriptor}")
-                    if found.st_nlink == 0 and found.st_dev in devices:
-                        held[found.st_dev, found.st_ino] = found.st_blocks * 512
-    return sum(held.values())
+                    path = f"/proc/{pid}/fd/{descriptor}"
+                    yield os.readlink(path), os.stat(path)
+
+
+def _shared_bytes() -> int:
+    """Memory of this machine that is in files without a disk. Costs little to ask, but others have some too."""
+    with contextlib.suppress(OSError, ValueError, IndexError):
+        return int(_SHARED.findall(Path("/proc/meminfo").read_text())[0]) * 1024
+    return 0
