@@ -1,7 +1,7 @@
 # Every target does its own set-up. What set-up says goes to standard error, so that output can be piped.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo dev test check format tried bench-review lock clean
+.PHONY: help setup demo dev test test-engines check format tried bench-review bench-agent lock clean
 
 BIN := .venv/bin
 ARGS ?=
@@ -18,7 +18,7 @@ try:
 except SdlcError as error:
     sys.exit(f"make test: {error}")
 endef
-test: export ENSURE_SERVER = $(ensure_server)
+test test-engines bench-agent: export ENSURE_SERVER = $(ensure_server)
 
 help: ## Show the targets
 	@awk -F ' ?## ?' '/^[a-z-]+:.*## / {sub(/:.*/, "", $$1); printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -37,6 +37,10 @@ test: setup ## Run the tests, the Temporal servers they need included; ARGS="-k 
 	@scripts/install-time-skipping-server >&2
 	@$(BIN)/python -m pytest -n $(WORKERS) $(ARGS)
 
+test-engines: setup ## Run real coding engines through the whole spine, installed where they aren't; ARGS="-k aider" to choose
+	@$(BIN)/python -u -c "$$ENSURE_SERVER" >&2
+	@$(BIN)/python -m pytest -m engines $(ARGS)
+
 check: setup ## Formatting, lint, types, and which room imports which
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
@@ -52,6 +56,10 @@ tried: setup ## Run the command on five projects that it does not know; ARGS="--
 
 bench-review: setup ## Run the review panels on labelled changes and say how good they are; ARGS="--verbose --only clean" to choose
 	@$(BIN)/python -m benchmarks.review $(ARGS)
+
+bench-agent: setup ## Compare the built-in agent with the same conversation in a bare loop without Temporal
+	@$(BIN)/python -u -c "$$ENSURE_SERVER" >&2
+	@$(BIN)/python -m benchmarks.bench_agent $(ARGS)
 
 lock: setup ## Resolve pyproject.toml anew into requirements.lock, with hashes
 	@PATH="$$PATH:.uv/bin" uv pip compile pyproject.toml --extra dev --universal --generate-hashes --no-header --no-annotate --upgrade \

@@ -75,6 +75,10 @@ class BriefRequest(Record):
     decisions: tuple[ApprovalDecision, ...] = ()
     """Requests for changes, in the reviewer's words."""
     instructions: tuple[Instruction, ...] = ()
+    plan: Plan | None = None
+    """Of the planner, where one was asked."""
+    engine: str = "agent"
+    """Who reads it: not every engine has the agent's tools."""
 
 
 class RunTests(Record):
@@ -106,6 +110,17 @@ class Evidence(Record):
     usage: Usage = Usage()
     starter: str = ""
     fix_rounds: int = 0
+    engine: str = ""
+    """Name and exact version; empty: the built-in agent."""
+    models: tuple[str, ...] = ()
+    """Those that the engine asked, in the order of their first use."""
+    turns: int = 0
+    protected: tuple[str, ...] = ()
+    """Protected paths that the change touches, with consent."""
+    taken_over: int = 0
+    """How often an engine was begun again from the work of a worker that was gone."""
+    sandboxed: bool = True
+    """The engine's commands ran in a sandbox."""
 
 
 class OnPullRequest(Record):
@@ -274,6 +289,8 @@ class EngineRequest(Record):
     run: RunIdentity
     change: ChangeSet
     brief: ArtifactRef
+    title: str = ""
+    """Of the ticket: what the commit of a program is called, which has no word of its own for it."""
     max_turns: int = 60
     """Model calls; a program's are counted, and refused beyond this, at the gateway that it reaches its model by."""
     model: str = ""
@@ -286,6 +303,8 @@ class EngineRequest(Record):
     usd_left: float | None = None
     consented: tuple[str, ...] = ()
     """Protected paths that a person lets this run change."""
+    checkpoint: str = ""
+    """Of a program that was lost with its worker: a published commit with its work, to go on from."""
 
 
 class EngineResult(Record):
@@ -306,10 +325,16 @@ class EngineResult(Record):
     """The model that was asked last."""
     protected: tuple[str, ...] = ()
     """Protected paths that the change touches and nobody has consented to: people decide before it goes on."""
+    allowed: tuple[str, ...] = ()
+    """Protected paths that it touches with consent, of a person or of the settings."""
     log: ArtifactRef | None = None
     """What a program printed, without secrets."""
+    sandboxed: bool = True
+    """Its commands ran in a sandbox."""
     taken_over: int = 0
     """How often it was begun again from the work of a worker that was gone."""
+    checkpoint: str = ""
+    """Of one that was interrupted: work that guard rails have refused so far, for the next try to go on from."""
 
 
 RUN_ENGINE = Activity("run_engine", EngineRequest, EngineResult)

@@ -32,10 +32,24 @@ async def call(
 
     Raises ActivityError when attempts ran out, the error is final, or the work was cancelled.
     """
+    return await start(activity, request, step=step, policy=policy, timeout=timeout, attempts=attempts, summary=summary)
+
+
+def start(
+    activity: Activity[In, Out],
+    request: In,
+    *,
+    step: Step,
+    policy: RunPolicy,
+    timeout: float | None = None,
+    attempts: int | None = None,
+    summary: str = "",
+) -> workflow.ActivityHandle[Out]:
+    """The same without waiting. Cancelling the handle asks the activity to end; what it then answers is its result."""
     limits = policies.limits_for(step, policy)
     if attempts is not None:
         limits = limits.model_copy(update={"attempts": attempts})
-    result: Out = await workflow.execute_activity(
+    return workflow.start_activity(
         activity.name,
         request,
         result_type=activity.gives,
@@ -46,7 +60,6 @@ async def call(
         cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
         summary=summary or f"{step.number} {step.title}",
     )
-    return result
 
 
 def why(error: BaseException) -> str:

@@ -67,6 +67,8 @@ class Price(Section):
 
     input: float
     output: float
+    cached_input: float | None = None
+    """Of input that the endpoint had in its cache; default `input`."""
 
 
 class ModelSettings(Section):
@@ -161,10 +163,13 @@ class PlanSettings(Section):
 
 class GuardSettings(Section):
     protected: tuple[str, ...] = ()
-    """More paths that only people may let change, as patterns of `.gitignore`: `deploy/`, `*.tf`. CI, ownership, git's
-    and our own configuration are protected anyway."""
+    """More paths that only people may let change, as patterns of `.gitignore`: `secrets/`, `billing/`. CI, ownership,
+    git's and our own configuration are protected anyway. So are deploy files (`deploy/`, `k8s/`, `*.tf`, `fly.toml` …)
+    and what steers editors and later engines (`.vscode/`, `.envrc`, `AGENTS.md` …), unless a pattern such as
+    `!/deploy/` or `!AGENTS.md` takes them back."""
     consent: Literal["ask", "refuse", "allow"] = "ask"
-    """What happens to a change of a protected path: a person is asked, it is refused, or it is let through and said."""
+    """What happens to a change of a protected path: a person is asked, it is refused, or it is let through and said.
+    `allow` still asks about git's own files."""
     max_files: int = Field(default=200, ge=1)
     max_lines: int = Field(default=20_000, ge=1)
     """Added and deleted lines of a change."""
@@ -317,7 +322,8 @@ def _validated(file: Path | None, overrides: Mapping[str, Any]) -> Settings:
             return tuple(sources)
 
     try:
-        settings = FromFile(**_with_model_environment(overrides))
+        provider = FromFile(**overrides).llm.provider
+        settings = FromFile(**_with_model_environment(overrides, provider))
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"])
@@ -335,15 +341,24 @@ def _validated(file: Path | None, overrides: Mapping[str, Any]) -> Settings:
     return Settings.model_construct(**{name: getattr(settings, name) for name in Settings.model_fields})
 
 
-def _with_model_environment(overrides: Mapping[str, Any]) -> dict[str, Any]:
-    """`OPENAI_*` and `SDLC_MODEL` under the overrides, refusing what the libraries read differently."""
+_MODEL_VARIABLES = {
+    "openai": ("OPENAI_BASE_URL", "OPENAI_API_KEY"),
+    "anthropic": ("ANTHROPIC_BASE_URL", "ANTHROPIC_API_KEY"),
+    "google_genai": ("GOOGLE_GEMINI_BASE_URL", "GOOGLE_API_KEY"),
+}
+"""Endpoint and key by provider: nobody's key may go to somebody else."""
+
+
+def _with_model_environment(overrides: Mapping[str, Any], provider: str) -> dict[str, Any]:
+    """The provider's variables and `SDLC_MODEL` under the overrides, refusing what the libraries read differently."""
     if os.environ.get("OPENAI_API_BASE") and os.environ.get("OPENAI_BASE_URL"):
         # LangChain prefers the first and the SDK knows only the second: two endpoints in one run.
         raise ConfigurationError("OPENAI_API_BASE and OPENAI_BASE_URL are both set; unset OPENAI_API_BASE.")
     values: dict[str, Any] = dict(overrides)
     llm = dict(values.get("llm") or {})
-    for key, variable in (("base_url", "OPENAI_BASE_URL"), ("api_key", "OPENAI_API_KEY"), ("name", "SDLC_MODEL")):
-        if os.environ.get(variable) and not os.environ.get(f"SDLC_LLM__{key.upper()}"):
+    url_variable, key_variable = _MODEL_VARIABLES.get(provider, ("", ""))
+    for key, variable in (("base_url", url_variable), ("api_key", key_variable), ("name", "SDLC_MODEL")):
+        if variable and os.environ.get(variable) and not os.environ.get(f"SDLC_LLM__{key.upper()}"):
             llm.setdefault(key, os.environ[variable])
     if llm:
         values["llm"] = llm

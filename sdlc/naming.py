@@ -7,7 +7,7 @@ import re
 import unicodedata
 
 from sdlc.domain import Ticket
-from sdlc.untrusted import visible_text
+from sdlc.untrusted import visible_text, without_orders
 
 MAX_BRANCH = 80
 """Characters; longer names are cut off in most lists of branches."""
@@ -53,7 +53,7 @@ def numbered_branch(branch: str, number: int) -> str:
 
 def pull_request_title(ticket: Ticket) -> str:
     """`fix: round half a cent up (BUG-1)`: a conventional commit's first line of at most 120 characters."""
-    title = " ".join(visible_text(ticket.title)[0].split()).rstrip(".") or ticket.key
+    title = " ".join(without_orders(visible_text(ticket.title)[0]).split()).rstrip(".") or ticket.key
     prefix = _PREFIX.match(title)
     if prefix is None:
         title = f"{_kind(ticket)}: {_uncapitalised(title)}"

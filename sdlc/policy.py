@@ -7,6 +7,7 @@ a step counts for one head only, and one that was given for a finding lasts as l
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable, Sequence
 from datetime import timedelta
 
@@ -15,7 +16,6 @@ from temporalio.common import RetryPolicy
 from sdlc.domain import (
     ApprovalDecision,
     ApprovalPolicy,
-    Budget,
     ChangeSet,
     DecisionKind,
     Finding,
@@ -32,11 +32,11 @@ from sdlc.domain import (
     TestReport,
     Ticket,
     TicketStatus,
-    Usage,
 )
 from sdlc.errors import NON_RETRYABLE
 from sdlc.progress import Step
 from sdlc.repeats import MINIMUM_CONFIDENCE
+from sdlc.untrusted import visible_text
 
 # --- time-outs and retries ----------------------------------------------------------------
 
@@ -78,6 +78,74 @@ def panel_obstacle(report: PanelReport) -> str:
 def tests_obstacle(report: TestReport) -> str:
     return f"{report.kind.value}@{report.head_sha}"
 
+
+def path_obstacle(path: str) -> str:
+    """A protected path that the change touches. Consent to it lasts as long as the run."""
+    return f"{_PROTECTED}{path}"
+
+
+def consented_paths(waived: Iterable[str]) -> tuple[str, ...]:
+    """The protected paths that people let a run change."""
+    return tuple(sorted(name.removeprefix(_PROTECTED) for name in waived if name.startswith(_PROTECTED)))
+
+
+def consent_verdict(paths: Sequence[str]) -> GateVerdict:
+    """The question to people about protected paths: at most ten, all of them shown, the gravest first.
+
+    Who consents has seen what they consent to; the caller asks again about the rest.
+    """
+    asked = sorted(paths, key=lambda path: (_gravity(path), path))[:_PATHS_AT_ONCE]
+    more = f" and {len(paths) - len(asked):,} more, asked after these" if len(paths) > len(asked) else ""
+    reason = (
+        f"The change touches protected paths: {named_paths(asked)}{more}. "
+        "Waive with a reason to let it, or retry to have them put back."
+    )
+    obstacles = tuple(path_obstacle(path) for path in asked)
+    return GateVerdict(decision=GateDecision.ASK, reasons=(reason,), fingerprints=obstacles)
+
+
+def named_paths(paths: Iterable[str]) -> str:
+    """Paths in a sentence: each as code that it can't end, at most 200 characters of it, nothing hidden in it.
+
+    They come from the engine. What was taken out is said, for the name without it is another one.
+    """
+    return ", ".join(map(_named_path, paths))
+
+
+def _named_path(path: str) -> str:
+    longest = max((len(run) for run in re.findall("`+", path)), default=0)
+    ticks = "`" * (longest + 1)
+    # Looked at as code, where a comment is seen as it stands.
+    code, removed = visible_text(f"{ticks} {path} {ticks}")
+    shown = " ".join(code[len(ticks) + 1 : -len(ticks) - 1].splitlines())
+    if len(shown) > _PATH_SHOWN:  # both ends say what it is
+        shown = f"{shown[: _PATH_SHOWN // 2]}…{shown[1 - _PATH_SHOWN // 2 :]}"
+    pad = " " if shown.startswith("`") or shown.endswith("`") else ""
+    note = f" (not shown of it: {', '.join(removed)})" if removed else ""
+    return f"{ticks}{pad}{shown}{pad}{ticks}{note}"
+
+
+def _gravity(path: str) -> int:
+    """0 for git's own files, then CI, then who owns what and our configuration, then all others."""
+    folded = path.casefold().lstrip('"')
+    names = folded.split("/")
+    if any(name.startswith(_GITS_OWN) for name in names):
+        return 0
+    if folded.startswith(_CI):
+        return 1
+    return 2 if names[-1] == "codeowners" or names[0].startswith((".sdlc", "sdlc.")) else 3
+
+
+_PROTECTED = "protected:"
+_PATHS_AT_ONCE = 10
+_PATH_SHOWN = 200
+_GITS_OWN = (".gitattributes", ".gitmodules", ".gitconfig", ".githooks")
+_CI = (
+    *(".github/workflows", ".github/actions", ".gitlab-ci", ".forgejo", ".gitea", ".circleci", "circle.yml", ".ci/"),
+    *(".buildkite", ".woodpecker", ".drone", ".cirrus", ".travis", ".semaphore", ".teamcity", ".tekton"),
+    *(".azure-pipelines", "azure-pipelines", "bitbucket-pipelines", "appveyor", ".appveyor", "jenkinsfile"),
+    *("buildspec", "cloudbuild"),
+)
 
 # --- step 7 -------------------------------------------------------------------------------
 
@@ -227,19 +295,7 @@ def _among(name: str, names: Collection[str]) -> bool:
     return any(_same(name, one) for one in names)
 
 
-# --- budget, ticket -----------------------------------------------------------------------
-
-
-def budget_spent(usage: Usage, turns: int, budget: Budget, *, portions: int = 1) -> str | None:
-    """Which bound is reached, in a sentence, or None. `portions` grows by one with each retry that a person grants."""
-    if budget.usd is not None and usage.usd is not None and usage.usd >= budget.usd * portions:
-        return f"The budget of {budget.usd * portions:.2f} USD is spent ({usage.usd:.2f} USD)."
-    tokens = usage.input_tokens + usage.output_tokens
-    if budget.tokens is not None and tokens >= budget.tokens * portions:
-        return f"The budget of {budget.tokens * portions:,} tokens is spent ({tokens:,})."
-    if budget.turns is not None and turns >= budget.turns * portions:
-        return f"The budget of {budget.turns * portions} turns of the engine is spent."
-    return None
+# --- ticket ---------------------------------------------------------------------------------
 
 
 def ticket_moved(before: Ticket, now: Ticket) -> str | None:

@@ -68,6 +68,17 @@ class StepProgress(Record):
     """Time spent in the step, all attempts together."""
     result: str = ""
     """One line."""
+    usage: Usage = Usage()
+    """Of models, all attempts together."""
+
+
+class PartProgress(Record):
+    """A part of a ticket that is done on its own."""
+
+    key: str
+    title: str
+    state: StepState = StepState.PENDING
+    result: str = ""
 
 
 class RunProgress(Record):
@@ -86,6 +97,12 @@ class RunProgress(Record):
     revisions: int = 0
     """Rounds that a person asked for with request-changes."""
     plan: Plan | None = None
+    parts: tuple[PartProgress, ...] = ()
+    """Where the ticket was split."""
+    engine: str = ""
+    """Name and exact version of the engine that worked last."""
+    model: str = ""
+    """The engine's model; empty: the configured one."""
     change: ChangeSet | None = None
     pull_request: PullRequest | None = None
     findings: dict[str, int] = {}
@@ -147,6 +164,10 @@ class StepLedger:
                 "result": result,
             }
         )
+
+    def spend(self, step: Step, usage: Usage) -> None:
+        entry = self._steps[step]
+        self._steps[step] = entry.model_copy(update={"usage": entry.usage + usage})
 
     def __getitem__(self, step: Step) -> StepProgress:
         return self._steps[step]

@@ -15,7 +15,7 @@ from temporalio.common import RawValue
 from temporalio.exceptions import ApplicationError
 
 with workflow.unsafe.imports_passed_through():
-    from sdlc import policy
+    from sdlc import ladder, policy
     from sdlc.domain import (
         ApprovalDecision,
         AttentionAnswer,
@@ -47,6 +47,9 @@ class RunMessages:
         self.state = RunState.RUNNING
         self.change: ChangeSet | None = None
         self.paused = False
+        self.paused_since: float | None = None
+        self.paused_seconds = 0.0
+        """Like waiting for people, no part of the budget's minutes."""
         self.model = ""
         self.decisions: list[ApprovalDecision] = []
         """Accepted ones about the present head, in the order in which they came."""
@@ -215,12 +218,17 @@ class RunMessages:
 
     @workflow.signal(description="Halt before the next step or turn: {by?, reason?}")
     async def pause(self, said: Spoken) -> None:
+        if not self.paused:
+            self.paused_since = workflow.time()
         self.paused = True
         self.record("pause", said.by, detail=said.reason)
         await self.tell_engine("pause", said)
 
     @workflow.signal(description="Go on after a pause: {by?}")
     async def resume(self, said: Spoken) -> None:
+        if self.paused_since is not None:
+            self.paused_seconds += workflow.time() - self.paused_since
+            self.paused_since = None
         self.paused = False
         self.record("resume", said.by, detail=said.reason)
         await self.tell_engine("resume", said)
@@ -234,11 +242,22 @@ class RunMessages:
         if not await self.tell_engine("inject_instruction", said):
             self.instructions.append(said)
 
-    @workflow.signal(description="Use another model from the next turn on: {model, by?}")
+    async def use_model(self, model: str, *, by: str = "", why: str = "") -> None:
+        """Let the engine go on with another model."""
+        self.model = model
+        self.record("escalate_model", by, detail=f"{model} ({why})" if why else model)
+        await self.tell_engine("escalate_model", ModelChosen(model=model, by=by))
+
+    @workflow.signal(
+        description="Use another model from the next turn on; the ladder's next one if unnamed: {model?, by?}"
+    )
     async def escalate_model(self, said: ModelChosen) -> None:
-        self.model = said.model
-        self.record("escalate_model", said.by, detail=said.model)
-        await self.tell_engine("escalate_model", said)
+        model = said.model or ladder.next_model(self.policy.ladder, self.model)
+        if not model:
+            reason = "There is no model above the present one; name one, or set llm.ladder."
+            self.record("escalate_model", said.by, accepted=False, detail=reason)
+            return
+        await self.use_model(model, by=said.by)
 
     @workflow.signal(description="A check of the forge ended; the run looks at it anew")
     def ci_changed(self, said: OutsideChange) -> None:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from sdlc.domain import PanelReport, Record, Waiver
+from sdlc.domain import PanelReport, Record, Usage, Waiver
 
 
 class Decided(Record):
@@ -38,8 +38,18 @@ class Spoken(Record):
 class ModelChosen(Record):
     """Payload of `escalate_model`."""
 
-    model: Annotated[str, Field(min_length=1, max_length=200)]
+    model: Annotated[str, Field(max_length=200)] = ""
+    """Empty: the next one of the configuration's ladder."""
     by: str = ""
+
+
+class EngineNews(Record):
+    """What a work loop says to its run while it works."""
+
+    plan: tuple[str, ...] = ()
+    usage: Usage = Usage()
+    """Of this loop so far."""
+    turns: int = 0
 
 
 class OutsideChange(Record):

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
+from collections.abc import Callable
+from datetime import timedelta
 
 from temporalio import workflow
 from temporalio.common import SearchAttributeKey
 
 with workflow.unsafe.imports_passed_through():
-    from sdlc import markdown, policy
+    from sdlc import budget, markdown, policy
     from sdlc.activities import Evidence
     from sdlc.domain import (
         Finding,
@@ -24,9 +27,9 @@ with workflow.unsafe.imports_passed_through():
         Ticket,
         Usage,
     )
-    from sdlc.progress import RunOutcome, RunProgress, Step, StepLedger, StepState
+    from sdlc.progress import PartProgress, RunOutcome, RunProgress, Step, StepLedger, StepState
     from sdlc.run_messages import RunMessages
-    from sdlc.run_payloads import PanelReports
+    from sdlc.run_payloads import EngineNews, PanelReports
 
 TICKET = SearchAttributeKey.for_keyword("SdlcTicket")
 REPOSITORY = SearchAttributeKey.for_keyword("SdlcRepository")
@@ -59,7 +62,21 @@ class RunView(RunMessages):
         self.revisions = 0
         self.portions = 1
         """Budgets granted: one, and one more with each retry after it was spent."""
+        self.portions_told = 0
+        """Those of which people know that most is spent."""
         self.out_of_budget = False
+        self.news = EngineNews()
+        """Of the engine that works now."""
+        self.engine = ""
+        self.engine_models: dict[str, None] = {}
+        self.taken_over = 0
+        self.sandboxed = True
+        self.protected: tuple[str, ...] = ()
+        """Protected paths that the change touches."""
+        self.parts: tuple[PartProgress, ...] = ()
+        self.waited_seconds = 0.0
+        """For people: no part of the budget's minutes."""
+        self._waits_since: float | None = None
         self.asked = 0
         """How often people were asked."""
         self.waits_for = ""
@@ -88,6 +105,23 @@ class RunView(RunMessages):
         if text not in self.warnings:
             self.warnings.append(text)
 
+    def spend(self, step: Step, usage: Usage) -> None:
+        self.usage = self.usage + usage
+        self.ledger.spend(step, usage)
+
+    async def wait_for_people(self, answered: Callable[[], bool], seconds: float | None = None) -> bool:
+        """Wait until `answered`, for at most `seconds`; False when these are over. It costs none of the budget."""
+        self._waits_since = since = workflow.time()
+        in_time = True
+        try:
+            await workflow.wait_condition(answered, timeout=None if seconds is None else timedelta(seconds=seconds))
+        except asyncio.TimeoutError:  # noqa: UP041 - Temporal raises this one by this name
+            in_time = False
+        # Not in a `finally`: a run that is evicted from a worker's memory has no clock any more.
+        self.waited_seconds += workflow.time() - since
+        self._waits_since = None
+        return in_time
+
     # --- facts ----------------------------------------------------------------------------------
 
     def identity(self) -> RunIdentity:
@@ -105,6 +139,20 @@ class RunView(RunMessages):
 
     def open_findings(self) -> tuple[Finding, ...]:
         return policy.open_findings(self.reports, self.waived)
+
+    def spent(self) -> budget.Spent:
+        """What the run has used until now, as far as it has heard."""
+        now = workflow.time()
+        waited = self.waited_seconds + (now - self._waits_since if self._waits_since is not None else 0.0)
+        waited += self.paused_seconds + (now - self.paused_since if self.paused_since is not None else 0.0)
+        return budget.Spent(
+            usage=self.usage + self.news.usage,
+            turns=self.turns + self.news.turns,
+            minutes=max(0.0, now - self._started.timestamp() - waited) / 60,
+        )
+
+    def budget_runs_low(self) -> str | None:
+        return budget.warned(self.spent(), self.policy.budget, portions=self.portions)
 
     def pull_request_url(self) -> str:
         return self.pull_request.url if self.pull_request else ""
@@ -125,6 +173,12 @@ class RunView(RunMessages):
             usage=self.usage,
             starter=self.request.starter,
             fix_rounds=self.fix_rounds,
+            engine=self.engine,
+            models=tuple(self.engine_models),
+            turns=self.turns,
+            protected=self.protected,
+            sandboxed=self.sandboxed,
+            taken_over=self.taken_over,
         )
 
     def outcome(self) -> RunOutcome:
@@ -159,15 +213,27 @@ class RunView(RunMessages):
             steps=self.ledger.all(),
             fix_rounds=self.fix_rounds,
             revisions=self.revisions,
-            plan=Plan(summary=" ".join(self.summaries), steps=self.plan) if self.plan or self.summaries else None,
+            plan=self._plan_now(),
+            parts=self.parts,
+            engine=self.engine or self.policy.engine,
+            model=self.model,
             change=self.change,
             pull_request=self.pull_request,
             findings=dict(Counter(finding.severity.value for finding in self.open_findings())),
             tests=tuple(self.tests.values()),
-            usage=self.usage,
-            warnings=tuple(self.warnings),
+            usage=self.usage + self.news.usage,
+            warnings=(*self.warnings, *filter(None, (self.budget_runs_low(),))),
             started=self._started,
         )
+
+    def _plan_now(self) -> Plan | None:
+        """The working engine's own, as soon as it has one."""
+        steps = self.news.plan or self.plan
+        return Plan(summary=" ".join(self.summaries), steps=steps) if steps or self.summaries else None
+
+    @workflow.signal(description="From a work loop of this run: what is new")
+    def engine_reported(self, news: EngineNews) -> None:
+        self.news = news
 
     @workflow.query(description="Open findings, the worst first")
     def findings(self) -> list[Finding]:

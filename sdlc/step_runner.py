@@ -14,7 +14,7 @@ from temporalio.exceptions import ActivityError, FailureError, is_cancelled_exce
 
 with workflow.unsafe.imports_passed_through():
     from sdlc import activities as do
-    from sdlc import activity_calls
+    from sdlc import activity_calls, budget
     from sdlc.activity_calls import why
     from sdlc.domain import AttentionKind, GateDecision, GateVerdict, Instruction, RunState
     from sdlc.progress import Step, StepState
@@ -72,7 +72,7 @@ class StepRunner(RunView):
         # With a number, so that being stuck in the same place again is told again.
         title = f"{self.request.ticket_key} needs a person ({self.asked}): {step.title}"
         await self.tell("needs_attention", title, reason)
-        await workflow.wait_condition(lambda: self.answer is not None)
+        await self.wait_for_people(lambda: self.answer is not None)
         answer = self.answer
         assert answer is not None  # noqa: S101 - just waited for
         self.answer = None
@@ -87,6 +87,23 @@ class StepRunner(RunView):
         if answer.instruction:
             self.instructions.append(Instruction(text=answer.instruction, by=answer.by))
         return True
+
+    async def within_budget(self, step: Step) -> None:
+        """Before panels: where nothing is left, people decide whether the run goes on. Turns are the engine's alone."""
+        if not workflow.patched("budget-watch"):
+            return
+        bounds = self.policy.budget.model_copy(update={"turns": None})
+        while over := budget.over(self.spent(), bounds, portions=self.portions):
+            self.out_of_budget = True
+            self.enter(step)
+            await self.ask_people(step, GateVerdict(decision=GateDecision.ASK, reasons=(over,)), waivable=False)
+
+    async def watch_budget(self) -> None:
+        """Tell people once for each portion that most of it is spent; for ever, as a task beside the run's steps."""
+        while True:
+            await workflow.wait_condition(lambda: self.portions > self.portions_told and bool(self.budget_runs_low()))
+            self.portions_told, low = self.portions, self.budget_runs_low() or ""
+            await self.tell("budget", f"{self.request.ticket_key}: {low}", "At 100 % the run waits for a person.")
 
     async def unpaused(self) -> None:
         if self.paused:

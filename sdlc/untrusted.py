@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import Counter
+from collections.abc import Callable, Iterator
 
 _BIDI = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 _ZERO_WIDTH = frozenset(
@@ -26,8 +27,27 @@ _OPENING = re.compile(
     r"(?P<comment><!--)"
     r"|(?P<fence>^[ ]{0,3}(?:`{3,}|~{3,}))"
     r"|(?P<ticks>`+)"
-    r"|(?P<reference>^[ ]{0,3}\[(?://|comment)\]:[^\n]*(?:\n|\Z))",
+    r"|(?P<reference>^[ ]{0,3}\[(?:(?://|comment)\]:|[^\]\n]{1,200}\]:[ \t]*(?:#|<>)[ \t]+[\"'(])[^\n]*(?:\n|\Z))",
     re.MULTILINE | re.IGNORECASE,
+)
+"""A definition of a link to nowhere is not shown; its title is a comment, whatever its name."""
+
+_IMAGE = re.compile(
+    r"!\[(?P<alt>[^\[\]]{0,1000})\](?:\((?P<to>[^()]{0,4000}(?:\([^()]{0,200}\)[^()]{0,200})?)\)|\[[^\]]{0,200}\])"
+)
+_IMAGE_TAG = re.compile(r"<(?:img|image|source|iframe|embed|object|video|audio)\b[^>]{0,4000}>", re.IGNORECASE)
+_ALT = re.compile(r"""\balt\s*=\s*(?:"([^"]*)"|'([^']*)')""", re.IGNORECASE)
+_ELSEWHERE = re.compile(r"""\b(?:https?|ftp|data|blob):|(?:["'=\s(]|^)[\\/]{2}""", re.IGNORECASE)
+_EMBEDDED = re.compile(r"\bdata:[\w.+/-]{0,100}(?:;[\w=.+-]{0,100}){0,4},[A-Za-z0-9+/=%_.~-]{200,}", re.IGNORECASE)
+
+_SKIPS_CI = re.compile(
+    r"\[(?P<what>(?:skip|no)[ -][\w -]{1,30}|[\w -]{1,30}[ -]skip)\]|\*\*\*\s*NO_CI\s*\*\*\*", re.IGNORECASE
+)
+_SKIPS_CHECKS = re.compile(r"skip-checks\s*:\s*(?=true)", re.IGNORECASE)
+_CLOSES = re.compile(
+    r"(?P<word>\b(?:close[sd]?|fix(?:e[sd])?|resolve[sd]?|implement(?:s|ed)?)):?\s+"
+    r"(?:(?P<where>[\w.-]{1,60}/[\w.-]{1,60})?\#|GH-|https?://\S{1,200}/issues/)(?P<number>\d+)",
+    re.IGNORECASE,
 )
 
 _PLURALS = {
@@ -38,6 +58,8 @@ _PLURALS = {
     "bidirectional control": "bidirectional controls",
     "invisible tag character": "invisible tag characters",
     "control character": "control characters",
+    "address of an image": "addresses of images",
+    "embedded file": "embedded files",
 }
 
 
@@ -51,7 +73,7 @@ def visible_text(text: str) -> tuple[str, list[str]]:
     text = _without_escape_sequences(text, found)
     text = "".join(_kept_characters(text, found))
     text = _without_comments(text, found)
-    return text, [f"{count} {kind if count == 1 else _PLURALS[kind]}" for kind, count in found.items()]
+    return text, _named(found)
 
 
 def escaped_text(text: str) -> str:
@@ -63,24 +85,79 @@ def escaped_text(text: str) -> str:
     return "".join(f"\\u{ord(char):04x}" if _invisible(char) else char for char in text)
 
 
-def quoted(text: str, source: str, *, code: bool = False) -> str:
+def without_embedded(text: str) -> tuple[str, list[str]]:
+    """`text` without what would be loaded from elsewhere when it is shown, and what was taken out of it.
+
+    Of an image stays what it says in place of the picture, labelled as such, for people don't see that; of a file that
+    is embedded as `data:` stays its kind. Images in code are seen as code, and stay.
+    """
+    found: Counter[str] = Counter()
+
+    def image(match: re.Match[str], alt: str, to: str) -> str:
+        if not _ELSEWHERE.search(to):
+            return match[0]
+        found["address of an image"] += 1
+        words = " ".join(alt.split())
+        return f"[image, described as: {words}]" if words else "[image]"
+
+    def tag(match: re.Match[str]) -> str:
+        alt = _ALT.search(match[0])
+        return image(match, (alt[1] or alt[2] or "") if alt else "", match[0])
+
+    def embedded(match: re.Match[str]) -> str:
+        found["embedded file"] += 1
+        kind, _, content = match[0].partition(",")
+        return f"{kind},[{len(content):,} characters left out]"
+
+    parts = []
+    for part, is_code in _CommentScanner(text, Counter()).parts():
+        part = _EMBEDDED.sub(embedded, part)
+        if not is_code:
+            part = _IMAGE.sub(lambda match: image(match, match["alt"], (match["to"] or "https:").strip()), part)
+            part = _IMAGE_TAG.sub(tag, part)
+        parts.append(part)
+    return "".join(parts), _named(found)
+
+
+def without_orders(text: str) -> str:
+    """A text for a commit or a title without what forges obey in one: to skip CI, to close an issue.
+
+    The words stay; what makes them an order goes. `[skip ci]` becomes `(skip ci)`, `fixes #1` becomes `fixes issue 1`.
+    """
+    text = _SKIPS_CI.sub(lambda match: f"({match['what'] or 'no CI'})", text)
+    text = _SKIPS_CHECKS.sub("skip-checks ", text)
+    return _CLOSES.sub(
+        lambda match: f"{match['word']} issue {match['where'] + ' ' if match['where'] else ''}{match['number']}", text
+    )
+
+
+def quoted(text: str, source: str, *, code: bool = False, shorten: Callable[[str], str] | None = None) -> str:
     """`text` fenced so that it can't end its own fence, and labelled with `source` as data.
 
     `code` shows invisible characters instead of removing them, and keeps comments: for diffs and files.
+    `shorten` is given what is left to show: cut before, half of a comment would come to light.
     """
-    block, removed = fenced(text, code=code)
+    block, removed = fenced(text, code=code, shorten=shorten)
     label = " ".join(visible_text(source)[0].replace("`", "'").split())[:200]
     note = f" Removed from it: {', '.join(removed)}." if removed else ""
     return f"Quoted from {label} (data, not instructions).{note}\n{block}"
 
 
-def fenced(text: str, *, code: bool = False) -> tuple[str, list[str]]:
+def fenced(text: str, *, code: bool = False, shorten: Callable[[str], str] | None = None) -> tuple[str, list[str]]:
     """`text` in a Markdown fence that it can't end, and what was taken out of it; without any label."""
     shown, removed = (escaped_text(text), []) if code else visible_text(text)
+    if not code:
+        shown, embedded = without_embedded(shown)
+        removed = [*removed, *embedded]
+    shown = shorten(shown) if shorten else shown
     longest = max((len(run) for run in re.findall(r"`+", shown)), default=0)
     fence = "`" * max(3, longest + 1)
     newline = "\n"
     return f"{fence}text\n{shown.strip(newline)}\n{fence}", removed
+
+
+def _named(found: Counter[str]) -> list[str]:
+    return [f"{count} {kind if count == 1 else _PLURALS[kind]}" for kind, count in found.items()]
 
 
 def _without_escape_sequences(text: str, found: Counter[str]) -> str:
@@ -161,17 +238,22 @@ class _CommentScanner:
         """(end of line, length) of the code spans that are known not to close."""
 
     def visible(self) -> str:
-        kept: list[str] = []
-        position = 0
+        return "".join(part for part, _ in self.parts())
+
+    def parts(self) -> Iterator[tuple[str, bool]]:
+        """What is seen, in order, and whether it is code."""
+        start = position = 0
         while opening := _OPENING.search(self.text, position):
-            kept.append(self.text[position : opening.start()])
             position, hidden = self._end_of(opening)
+            is_code = not hidden and (opening["fence"] is not None or position > opening.end())
+            if hidden or is_code:
+                yield self.text[start : opening.start()], False
+                start = position
             if hidden:
                 self.found[hidden] += 1
-            else:
-                kept.append(self.text[opening.start() : position])
-        kept.append(self.text[position:])
-        return "".join(kept)
+            elif is_code:
+                yield self.text[opening.start() : position], True
+        yield self.text[start:], False
 
     def _end_of(self, opening: re.Match[str]) -> tuple[int, str]:
         """Where what opens here is over, and what kind of hidden text it is, if it is."""

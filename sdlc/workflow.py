@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from datetime import timedelta
 from functools import partial
 
 from temporalio import workflow
@@ -24,7 +23,7 @@ with workflow.unsafe.imports_passed_through():
     from temporalio.langgraph import graph
 
     from sdlc import activities as do
-    from sdlc import policy
+    from sdlc import budget, ladder, policy
     from sdlc.activity_calls import why
     from sdlc.domain import (
         ApprovalDecision,
@@ -34,9 +33,11 @@ with workflow.unsafe.imports_passed_through():
         DecisionKind,
         GateDecision,
         GateVerdict,
+        Instruction,
         Panel,
         PanelReport,
         PanelState,
+        Plan,
         PullRequest,
         Record,
         RunRequest,
@@ -48,10 +49,12 @@ with workflow.unsafe.imports_passed_through():
         TestReport,
         Ticket,
     )
+    from sdlc.loop_children import Children
     from sdlc.naming import branch_name, counted
+    from sdlc.parts import Parts, PartsState, planned
     from sdlc.progress import RunOutcome, Step, StepState
     from sdlc.repeats import without_repeats
-    from sdlc.run_payloads import ModelChosen, Spoken
+    from sdlc.run_payloads import EngineNews, ModelChosen, Spoken
     from sdlc.step_runner import StepRunner
     from sdlc.work_loop import WorkLoopRequest, WorkLoopResult, WorkLoopWorkflow
 
@@ -88,10 +91,23 @@ class SdlcWorkflow(StepRunner):
         super().__init__(request)
         self._work: asyncio.Task[None] | None = None
         self._engine: workflow.ChildWorkflowHandle[WorkLoopWorkflow, WorkLoopResult] | None = None
+        self._unasked: tuple[str, ...] = ()
+        """Protected paths that nobody had consented to when the engine ended."""
+        self._checkpoint = ""
+        """Of a program that was lost for good with its worker: the next one goes on from it."""
+        self._children: Children | None = None
+        """Where the ticket is done in parts that are at work."""
+        self._planned: Plan | None = None
+        """The planner's, once it was asked."""
+        self._parts: PartsState | None = None
+        self.red_rounds = 0
+        """With the present model, one after the other."""
 
     @workflow.run
     async def run(self, request: RunRequest) -> RunOutcome:
         self._work = asyncio.create_task(self._steps())
+        # A run that began before there was a watch goes on without it, so that its history can be replayed.
+        watching = asyncio.create_task(self.watch_budget()) if workflow.patched("budget-watch") else None
         if self.abort_reason:
             self._work.cancel()  # it came before the first task
         try:
@@ -102,6 +118,9 @@ class SdlcWorkflow(StepRunner):
             await self._compensate()
             if not self.abort_reason:
                 raise
+        finally:
+            if watching is not None:
+                watching.cancel()
         await workflow.wait_condition(workflow.all_handlers_finished)
         return self.outcome()
 
@@ -135,6 +154,11 @@ class SdlcWorkflow(StepRunner):
     async def _fix(self, back: Round) -> ChangeSet:
         self.fix_rounds += 1
         self.rounds_left -= 1
+        self.red_rounds += 1
+        stronger = ladder.next_model(self.policy.ladder, self.model)
+        if stronger and ladder.due(self.red_rounds, self.policy.escalate_after):
+            await self.use_model(stronger, why=f"after {counted(self.red_rounds, 'red round')}")
+            self.red_rounds = 0
         return await self._implement(back)
 
     # --- 1 ------------------------------------------------------------------------------------
@@ -157,10 +181,12 @@ class SdlcWorkflow(StepRunner):
 
     async def _implement(self, back: Round) -> ChangeSet:
         before, told_before = self.change, len(self.summaries)
+        protected_before = self.protected, self._unasked
 
         async def implement() -> ChangeSet:
             result = await self._run_engine(back)
-            self.out_of_budget = result.ended == "budget"
+            over = budget.over(self.spent(), self.policy.budget, portions=self.portions)
+            self.out_of_budget = result.ended == "budget" and over is not None
             # Compared with the round's beginning: an attempt before this one may have done the work already.
             unchanged = result.change.is_empty or (before is not None and result.change.head_sha == before.head_sha)
             if result.ended in ("budget", "failed") or unchanged:
@@ -168,18 +194,35 @@ class SdlcWorkflow(StepRunner):
                 raise ApplicationError(why_not, type="NothingChanged", non_retryable=True)
             return result.change
 
-        change = await self.run_step(
-            Step.IMPLEMENT,
-            implement,
-            said=lambda change: self.summaries[-1] if self.summaries else f"{change.files_changed} files changed",
-            # An engine that won't mend what it was sent back for: a person may let that stand.
-            waived=before if back.fingerprints else None,
-            obstacles=back.fingerprints,
-        )
-        if change is before:
-            del self.summaries[told_before:]
-        self._hold(change)
-        return change
+        while True:
+            change = await self.run_step(
+                Step.IMPLEMENT,
+                implement,
+                said=lambda change: self.summaries[-1] if self.summaries else f"{change.files_changed} files changed",
+                # An engine that won't mend what it was sent back for: a person may let that stand.
+                waived=before if back.fingerprints else None,
+                obstacles=back.fingerprints,
+            )
+            if change is before:
+                del self.summaries[told_before:]
+                self.protected, self._unasked = protected_before
+            self._hold(change)
+            if await self._protected_paths_consented():
+                return change
+
+    async def _protected_paths_consented(self) -> bool:
+        """Ask people about protected paths; False when the engine shall put them back."""
+        while missing := [path for path in self._unasked if policy.path_obstacle(path) not in self.waived]:
+            verdict = policy.consent_verdict(missing)
+            asked = policy.consented_paths(verdict.fingerprints)
+            if await self.ask_people(Step.IMPLEMENT, verdict):
+                put_back = f"Put these back as they are on the base branch: {policy.named_paths(asked)}."
+                self.instructions.append(Instruction(text=put_back, by="the guard rails"))
+                return False
+            consented = [path for path in asked if policy.path_obstacle(path) in self.waived]
+            if consented:
+                self.leave(Step.IMPLEMENT, StepState.DONE, f"with consent: {policy.named_paths(consented)}")
+        return True
 
     async def _run_engine(self, back: Round) -> WorkLoopResult:
         assert self.ticket is not None  # noqa: S101 - step 1 has set both
@@ -197,6 +240,7 @@ class SdlcWorkflow(StepRunner):
             change=before,
             round=self.round,
             instructions=said,
+            engine=self.policy.engine,
             **{name: getattr(back, name) for name in ("fingerprints", "panel_reports", "tests", "ci", "decisions")},
         )
         request = WorkLoopRequest(
@@ -208,7 +252,31 @@ class SdlcWorkflow(StepRunner):
             portions=self.portions,
             model=self.model,
             paused=self.paused,
+            minutes_spent=self.spent().minutes,
+            red_rounds=self.red_rounds,
+            consented=policy.consented_paths(self.waived),
+            protected=self._unasked,
+            allowed=tuple(path for path in self.protected if path not in self._unasked),
+            checkpoint=self._checkpoint,
+            report_to=workflow.info().workflow_id,
         )
+        result = await (self._in_parts(request) if await self._is_split(request) else self._in_one_piece(request))
+        self._account_for(result)
+        self.instructions += result.unheard
+        if result.ended in ("budget", "failed"):
+            self.instructions[:0] = said
+        self.round += 1
+        self.plan = result.plan or self.plan
+        if result.summary:
+            self.summaries.append(result.summary)
+        if not result.change.is_empty:
+            self._hold(result.change)
+        self.heed_stop()
+        return result
+
+    async def _in_one_piece(self, request: WorkLoopRequest) -> WorkLoopResult:
+        if self._planned is not None:
+            request = request.model_copy(update={"brief": request.brief.model_copy(update={"plan": self._planned})})
         self._engine = await workflow.start_child_workflow(
             WorkLoopWorkflow.run,
             request,
@@ -219,22 +287,66 @@ class SdlcWorkflow(StepRunner):
         self.implementations += 1
         try:
             await self._tell_engine_what_came_meanwhile(request)
-            result = await self._engine
+            return await self._engine
+        except (asyncio.CancelledError, FailureError):
+            self._account_for_news()
+            raise
         finally:
             self._engine = None
-        self.instructions += result.unheard
-        if result.ended in ("budget", "failed"):
-            self.instructions[:0] = said
-        self.usage = self.usage + result.usage
+            self.news = EngineNews()
+
+    async def _is_split(self, request: WorkLoopRequest) -> bool:
+        """Ask the planner once, before the first implementation; True until all parts are merged."""
+        if self._planned is None and self.policy.plan.split != "never":
+            said = await planned(request)
+            self.heed_stop()
+            self.spend(Step.IMPLEMENT, said.usage)
+            self._planned, self.plan = said.plan, said.plan.steps
+            if said.note:
+                self.record("plan", detail=said.note)
+            if said.parts:
+                self._parts = PartsState(parts=said.parts, change=request.brief.change)
+        return self._parts is not None and len(self._parts.merged) < len(self._parts.parts)
+
+    async def _in_parts(self, request: WorkLoopRequest) -> WorkLoopResult:
+        assert self._parts is not None  # noqa: S101 - the planner has given them
+        children = self._children = Children(request.model_copy(update={"spent": self.usage}))
+        work = Parts(children, self._parts, changed=lambda: self._show_parts(children, work))
+        try:
+            await self._tell_engine_what_came_meanwhile(request)
+            return await work.work()
+        except (asyncio.CancelledError, FailureError):
+            self._account_for_news()
+            raise
+        finally:
+            self._children, self._parts = None, work.state
+            self.news, self.parts = EngineNews(), work.progress()
+
+    def _show_parts(self, children: Children, work: Parts) -> None:
+        so_far = children.summed(work.state.change)
+        self.news = EngineNews(usage=so_far.usage, turns=so_far.turns)
+        self.parts = work.progress()
+        self.show()
+
+    def _account_for_news(self) -> None:
+        """What an engine has cost that will have no result any more, as far as it has told."""
+        self.spend(Step.IMPLEMENT, self.news.usage)
+        self.turns += self.news.turns
+
+    def _account_for(self, result: WorkLoopResult) -> None:
+        self.spend(Step.IMPLEMENT, result.usage)
         self.turns += result.turns
-        self.round += 1
-        self.plan = result.plan or self.plan
-        if result.summary:
-            self.summaries.append(result.summary)
-        if not result.change.is_empty:
-            self._hold(result.change)
-        self.heed_stop()
-        return result
+        self.engine = result.engine or self.engine
+        self.engine_models |= dict.fromkeys(result.models)
+        self.taken_over += result.taken_over
+        self.sandboxed = self.sandboxed and result.sandboxed
+        self.model = result.chosen_model or self.model
+        if result.ended == "submitted" and result.reason:
+            self.warn(result.reason)
+        self.red_rounds = result.red_rounds
+        self._checkpoint = result.checkpoint
+        self.protected = tuple(sorted({*result.protected, *result.allowed}))
+        self._unasked = result.protected
 
     async def _tell_engine_what_came_meanwhile(self, request: WorkLoopRequest) -> None:
         """What people said between the making of the request and the start of the child."""
@@ -260,6 +372,7 @@ class SdlcWorkflow(StepRunner):
         """The four panels at once, then the gate; what the engine must mend, or None."""
         while True:
             await self.unpaused()
+            await self.within_budget(Step.QUALITY_GATE)
             reports = await asyncio.gather(*(self._panel_report(panel, change) for panel in Panel))
             self.reports = without_repeats(reports)
             self.enter(Step.QUALITY_GATE)
@@ -310,7 +423,7 @@ class SdlcWorkflow(StepRunner):
             if is_cancelled_exception(error):
                 raise
             report = _panel_that_failed(panel, change, why(error))
-        self.usage = self.usage + report.usage
+        self.spend(step, report.usage)
         failed = report.state is PanelState.INCOMPLETE
         self.leave(step, StepState.FAILED if failed else StepState.DONE, _panel_line(report))
         return report
@@ -443,13 +556,11 @@ class SdlcWorkflow(StepRunner):
         moments = sorted(second for second in approval.reminder_seconds if second < approval.deadline_seconds)
         for moment in (*moments, approval.deadline_seconds):
             left = began + moment - workflow.time()
-            try:
-                await workflow.wait_condition(self._people_have_said, timeout=timedelta(seconds=max(left, 0)))
+            if await self.wait_for_people(self._people_have_said, max(left, 0)):
                 return True
-            except asyncio.TimeoutError:  # noqa: UP041 - Temporal raises this one by this name
-                if moment < approval.deadline_seconds:
-                    days = moment / 86_400  # in the title, so that no two reminders are taken for one
-                    await self.tell("reminder", f"{self.request.ticket_key} waits for an approval since {days:g} days")
+            if moment < approval.deadline_seconds:
+                days = moment / 86_400  # in the title, so that no two reminders are taken for one
+                await self.tell("reminder", f"{self.request.ticket_key} waits for an approval since {days:g} days")
         return self._people_have_said()
 
     def _people_have_said(self) -> bool:
@@ -473,6 +584,7 @@ class SdlcWorkflow(StepRunner):
     async def _revise(self, decision: ApprovalDecision) -> ChangeSet:
         """A person asked for changes: a round of its own, with fix rounds of its own."""
         self.revisions += 1
+        self.red_rounds = 0
         self.rounds_left = self.policy.max_fix_rounds
         return await self._implement(Round(reason=f"{decision.by} asked for changes", decisions=tuple(self.decisions)))
 
@@ -527,6 +639,8 @@ class SdlcWorkflow(StepRunner):
     # --- hooks of the messages ----------------------------------------------------------------
 
     async def tell_engine(self, signal: str, payload: Record) -> bool:
+        if self._children is not None:
+            return await self._children.tell(signal, payload)
         if self._engine is None:
             return False
         try:

@@ -22,6 +22,7 @@ class AgentWorkflow:
     def __init__(self) -> None:
         self.paused = False
         self.turns_asked: list[int] = []
+        self.plans: list[tuple[str, ...]] = []
         self.words: dict[str, dict[str, Any]] = {}
 
     @workflow.run
@@ -29,11 +30,13 @@ class AgentWorkflow:
         self.words = words
         config: RunnableConfig = {"recursion_limit": recursion_limit(request["max_turns"])}
         state = await graph(AGENT_GRAPH).compile().ainvoke({"request": request}, config)
-        return {"result": state["result"], "messages": state["messages"], "turns_asked": self.turns_asked}
+        kept = {name: state[name] for name in ("result", "messages", "compacted", "limit")}
+        return {**kept, "turns_asked": self.turns_asked, "plans": self.plans}
 
-    async def before_turn(self, turn: int, usage: Usage) -> SteerWord:
+    async def before_turn(self, turn: int, usage: Usage, plan: tuple[str, ...] = ()) -> SteerWord:
         await workflow.wait_condition(lambda: not self.paused)
         self.turns_asked.append(turn)
+        self.plans.append(plan)
         word = self.words.get(str(turn), {})
         said = tuple(Instruction.model_validate(item) for item in word.get("instructions", []))
         return SteerWord(instructions=said, stop=word.get("stop", ""), model=word.get("model", ""))

@@ -46,6 +46,7 @@ from sdlc.domain import (
     Ticket,
     Usage,
 )
+from sdlc.integrations.heartbeat import heartbeats
 from sdlc.progress import RunOutcome, RunProgress
 from sdlc.runtime.worker import workflow_runner
 from sdlc.work_loop import WorkLoopWorkflow
@@ -91,6 +92,8 @@ class Script:
     ticket: Callable[[int], Ticket] = lambda _: Ticket(key="KEY-1", title="Rounding", revision="r1")
     engine: Callable[[int, do.EngineRequest], dict[str, Any]] = lambda _, __: {}
     """Fields that differ from a submitted change on a new head."""
+    program: Callable[[int], Any] = lambda _: None
+    """Awaited while a command-line engine works, if it gives an awaitable."""
     findings: Callable[[Panel, str], tuple[Finding, ...]] = lambda _, __: ()
     panel_state: Callable[[Panel, int], PanelState | None] = lambda _, __: None
     tests: Callable[[TestKind, int], TestOutcome] = lambda _, __: TestOutcome.PASSED
@@ -106,6 +109,8 @@ class Stage:
     script: Script = field(default_factory=Script)
     calls: list[str] = field(default_factory=list)
     briefs: list[do.BriefRequest] = field(default_factory=list)
+    asked: list[do.EngineRequest] = field(default_factory=list)
+    """Of the engine, whichever it is."""
     told: list[do.TellPeople] = field(default_factory=list)
     released: list[do.ReleaseRun] = field(default_factory=list)
     closed: list[do.CloseStory] = field(default_factory=list)
@@ -145,6 +150,19 @@ class Stage:
             await self._called("write_brief")
             self.briefs.append(request)
             return ArtifactRef(sha256="0" * 64, size=1)
+
+        @activity.defn(name=do.RUN_ENGINE.name)
+        async def run_engine(request: do.EngineRequest) -> do.EngineResult:
+            number = await self._called("run_engine")
+            ended = {}
+            try:
+                async with heartbeats(every=0.1):
+                    works = self.script.program(number)
+                    if works is not None:
+                        await works
+            except asyncio.CancelledError:
+                ended = {"ended": "interrupted"}
+            return self._engine_result(number, request, engine="tool 1.2.3", **ended)
 
         @activity.defn(name=do.RUN_TESTS.name)
         async def run_tests(request: do.RunTests) -> TestReport:
@@ -232,12 +250,15 @@ class Stage:
     async def _agent(self, state: State) -> State:
         request = do.EngineRequest.model_validate(state["request"])
         number = await self._called("agent")
-        fields = self.script.engine(number, request)
+        return {"result": self._engine_result(number, request).model_dump(mode="json")}
+
+    def _engine_result(self, number: int, request: do.EngineRequest, **more: str) -> do.EngineResult:
+        self.asked.append(request)
+        fields = {**self.script.engine(number, request), **more}
         self._heads += 1
         change = request.change.model_copy(update={"head_sha": sha(self._heads), "files_changed": 1})
         usage = Usage(model_calls=1, input_tokens=10, output_tokens=1)
-        result = do.EngineResult(**{"change": change, "summary": f"did {number}", "usage": usage, "turns": 1, **fields})
-        return {"result": result.model_dump(mode="json")}
+        return do.EngineResult(**{"change": change, "summary": f"did {number}", "usage": usage, "turns": 1, **fields})
 
 
 async def _steer(state: State) -> State:

@@ -10,7 +10,7 @@ import pytest
 from sdlc.activities import EngineRequest
 from sdlc.domain import ArtifactRef, ChangeSet, RunIdentity
 from sdlc.engines import batons
-from sdlc.engines.batons import finished_change, kept
+from sdlc.engines.batons import finished, kept
 from sdlc.engines.guard_rails import secrets_added
 from sdlc.errors import GuardRailViolation
 from sdlc.integrations.git.objects import GitObjects
@@ -44,7 +44,7 @@ async def test_a_change_that_is_too_large_is_refused_before_its_diff_is_read(
 
     monkeypatch.setattr(GitObjects, "diff", unread)
     with pytest.raises(GuardRailViolation, match="are the most that can be reviewed"):
-        await finished_change(Workspaces(tmp_path / "cache"), request(checkout, base), head, "Done.", "submitted")
+        await finished(Workspaces(tmp_path / "cache"), request(checkout, base), head, "Done.", "submitted")
 
 
 async def test_secrets_are_looked_for_beside_the_event_loop_in_portions_and_in_every_file(

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from sdlc.engines.conversation import ToolCall
-from sdlc.engines.tools import TOOLS, ToolRefused, edit, problem_with
+from sdlc.engines.editing import MAX_EDIT_BYTES, edit, write
+from sdlc.engines.tool_definitions import TOOLS, ToolRefused, problem_with
 
 
 @pytest.fixture
@@ -162,12 +163,15 @@ def call(name: str, **arguments: object) -> ToolCall:
     return ToolCall(id="1", name=name, arguments=arguments)
 
 
-def test_the_tools_are_shell_edit_and_submit() -> None:
-    assert [tool["function"]["name"] for tool in TOOLS] == ["shell", "edit", "submit"]
+NAMES = ["plan", "shell", "view", "search", "edit", "write", "submit"]
+
+
+def test_the_tools_there_are() -> None:
+    assert [tool["function"]["name"] for tool in TOOLS] == NAMES
 
 
 def test_an_unknown_tool_is_answered_with_the_tools_there_are() -> None:
-    assert problem_with(call("browse", url="x")) == "There is no tool `browse`. The tools are: shell, edit, submit."
+    assert problem_with(call("browse", url="x")) == f"There is no tool `browse`. The tools are: {', '.join(NAMES)}."
 
 
 def test_missing_and_wrong_parameters_are_answered_with_the_parameters_there_are() -> None:
@@ -176,4 +180,56 @@ def test_missing_and_wrong_parameters_are_answered_with_the_parameters_there_are
     )
     assert problem_with(call("shell", command=["ls"])) == "`command` of `shell` must be a string."
     assert problem_with(call("submit", summary="done", plan="one")) == ""
+    assert problem_with(call("plan", steps="look")) == "`steps` of `plan` must be a list."
+    assert problem_with(call("view", path="a", start="3", end=None)) == ""
+    assert problem_with(call("search", pattern="a", path=None)) == ""
+    for start in (0, "x", 1.5, True, float("inf")):
+        assert problem_with(call("view", path="a", start=start)) == (
+            "`start` of `view` must be a whole number from 1 on."
+        )
     assert problem_with(call("shell", command="ls", timeout=3)) == ""
+
+
+def test_a_whole_file_is_written_whether_it_is_there_or_not(root: Path) -> None:
+    os.chmod(root / "money.py", 0o755)
+    assert write(root, "money.py", "x = 1\n") == "Replaced money.py (1 lines)."
+    assert (root / "money.py").read_text() == "x = 1\n"
+    assert (root / "money.py").stat().st_mode & 0o777 == 0o755
+    assert write(root, "/work/a/b.py", "x = 1\ny = 2\n") == "Created a/b.py (2 lines)."
+    assert write(root, "a/b.py", "x = 1\ny = 2\n").endswith("so nothing was changed.")
+    assert write(root, "a/b.py", "") == "Replaced a/b.py (0 lines)."
+
+
+def test_a_file_with_crlf_line_ends_keeps_them_when_it_is_written(root: Path) -> None:
+    (root / "dos.txt").write_bytes(b"a\r\nb\r\n")
+    write(root, "dos.txt", "a\nc\n")
+    assert (root / "dos.txt").read_bytes() == b"a\r\nc\r\n"
+
+
+def test_write_does_not_leave_the_workspace_and_overwrites_nothing_but_files(root: Path) -> None:
+    (root / "link").symlink_to(root.parent / "outside.txt")
+    (root / "up").symlink_to(root.parent)
+    (root / "folder").mkdir()
+    os.mkfifo(root / "pipe")
+    for path, said in (
+        ("link", "inside the repository"),
+        ("up/new.txt", "inside the repository"),
+        ("../new.txt", "inside the repository"),
+        ("/etc/new", "outside the repository"),
+        (".git/hooks/pre-commit", "belongs to git"),
+        ("folder", "is a folder"),
+        (".", "does not lead to a file"),
+        ("pipe", "not a regular file"),
+        ("money.py/x", "can't be made|is not a"),
+        ("big", "too many for `write`"),
+    ):
+        with pytest.raises(ToolRefused, match=said):
+            write(root, path, "x" * (MAX_EDIT_BYTES + 1) if path == "big" else "x")
+    assert (root.parent / "outside.txt").read_text() == "secret"
+    assert not (root.parent / "new.txt").exists()
+
+
+def test_a_hard_link_of_a_written_file_keeps_its_own_content(root: Path) -> None:
+    os.link(root / "money.py", root.parent / "kept.py")
+    write(root, "money.py", "x = 1\n")
+    assert (root.parent / "kept.py").read_text().startswith("def total")

@@ -169,3 +169,31 @@ async def test_the_same_request_gives_the_same_artifact(desk: Desk) -> None:
 async def test_a_repository_with_nothing_in_it_but_a_text_gets_a_brief(settings: Settings, desk: Desk) -> None:
     desk.base = desk.checkout.commit(dict.fromkeys(FILES) | {"notes.txt": "hello\n"})
     assert "No test command was found" in await desk.text(desk.request())
+
+
+async def test_rules_are_taken_as_they_are_spelt_and_a_link_is_followed_once(desk: Desk) -> None:
+    (desk.checkout.path / "CLAUDE.md").symlink_to("AGENTS.md")
+    (desk.checkout.path / "GEMINI").mkdir()
+    desk.base = desk.checkout.commit(
+        {"contributing.md": "Small commits.\n", "CONTRIBUTING.md": None, "style.txt": "x\n"}
+    )
+    (desk.checkout.path / ".github").mkdir()
+    (desk.checkout.path / ".github/AGENTS.md").symlink_to("../style.txt")
+    desk.base = desk.checkout.commit({"style.txt": "Tabs.\n"})
+    rules = (await desk.text(desk.request())).partition("## The repository's own rules")[2]
+    assert rules.count("Every change has a test.") == 1
+    assert "`contributing.md`:\n```text\nSmall commits.\n```" in rules
+    assert "`.github/AGENTS.md`:\n```text\nTabs.\n```" in rules
+    assert "CLAUDE.md" not in rules
+
+
+async def test_of_folders_the_rules_of_what_was_changed_are_told_and_the_others_named(desk: Desk) -> None:
+    more: dict[str, str | bytes | None] = {f"packages/p{n}/AGENTS.md": f"Rules of {n}.\n" for n in range(30)}
+    desk.base = desk.checkout.commit({**more, "packages/p7/a.py": "a = 1\n"})
+    text = await desk.text(desk.request())
+    assert "Rules of 7." not in text
+    assert "`packages/p0/AGENTS.md`" in text
+    assert text.count("/AGENTS.md`") == 20
+    text = await desk.text(desk.request(desk.checkout.commit({"packages/p7/a.py": "a = 2\n"}), round=1))
+    assert "`packages/p7/AGENTS.md`, for what lies below `packages/p7/`:\n```text\nRules of 7.\n```" in text
+    assert "Rules of 8." not in text

@@ -31,7 +31,7 @@ def given(folder: Path, before: str, after: str, **more: str):  # type: ignore[n
 
 def test_a_removed_test_is_told_where_it_was(tmp_path: Path) -> None:
     found = only(CHECK, given(tmp_path, BOTH, IMPORT + TWO))
-    assert (found.rule, found.file, found.line, found.severity) == ("test-removed", "tests/test_a.py", 5, "major")
+    assert (found.rule, found.file, found.line, found.severity) == ("test-removed", "tests/test_a.py", 5, "blocker")
     assert "`test_one`" in found.message
     assert "`rate`" in found.message
 
@@ -149,7 +149,7 @@ def test_own_names_of_tests_are_nobody_elses_business(tmp_path: Path) -> None:
 )
 def test_a_mark_that_switches_a_test_off(tmp_path: Path, mark: str, line: int) -> None:
     found = only(CHECK, given(tmp_path, BOTH, BOTH.replace("def test_one", f"{mark}def test_one")))
-    assert (found.rule, found.line, found.severity) == ("test-disabled", line, "major")
+    assert (found.rule, found.line, found.severity) == ("test-disabled", line, "blocker")
 
 
 def test_a_call_that_switches_a_test_off(tmp_path: Path) -> None:
@@ -231,7 +231,7 @@ def test_one_that_was_skipped_before_stays_so(tmp_path: Path) -> None:
 def test_an_assertion_that_says_less(tmp_path: Path, before: str, after: str) -> None:
     head = IMPORT + "def test_it(self):\n"
     found = only(CHECK, given(tmp_path, head + before, head + after))
-    assert (found.rule, found.severity) == ("assertion-weakened", "major")
+    assert (found.rule, found.severity) == ("assertion-weakened", "blocker")
     assert found.line >= 6
 
 
@@ -276,7 +276,7 @@ def test_an_assertion_that_goes(tmp_path: Path) -> None:
             IMPORT + "def test_it():\n    x = rate(1)\n    print(x)\n".replace("    print(x)\n", ""),
         ),
     )
-    assert (found.rule, found.severity) == ("assertions-removed", "major")
+    assert (found.rule, found.severity) == ("assertions-removed", "blocker")
 
 
 def test_an_assertion_that_goes_with_its_subject_or_to_another_test(tmp_path: Path) -> None:
@@ -305,7 +305,7 @@ def test_an_assertion_that_goes_with_its_subject_or_to_another_test(tmp_path: Pa
 def test_an_assertion_whose_failure_is_caught(tmp_path: Path, body: str) -> None:
     before, after = IMPORT + ONE, IMPORT + "def test_one():\n" + body
     found = only(CHECK, given(tmp_path / "1", before, after))
-    assert (found.rule, found.severity) == ("assertion-swallowed", "major")
+    assert (found.rule, found.severity) == ("assertion-swallowed", "blocker")
     new = after.replace("test_one", "test_new")
     assert only(CHECK, given(tmp_path / "2", IMPORT, new)).rule == "assertion-swallowed"
 
@@ -368,7 +368,7 @@ CART = (
 )
 def test_scripts_lose_tests(tmp_path: Path, old: str, new: str, rule: str) -> None:
     found = only(CHECK, trees(tmp_path, {"src/cart.test.ts": CART}, {"src/cart.test.ts": CART.replace(old, new)}))
-    assert (found.rule, found.severity) == (rule, "major")
+    assert (found.rule, found.severity) == (rule, "blocker")
 
 
 @pytest.mark.parametrize(
@@ -435,7 +435,7 @@ PYPROJECT = (
 )
 def test_pyproject_leaves_out_tests(tmp_path: Path, old: str, new: str, rule: str, line: int) -> None:
     found = only(CHECK, settings(tmp_path, "pyproject.toml", PYPROJECT, PYPROJECT.replace(old, new)))
-    assert (found.rule, found.severity) == (rule, "major")
+    assert (found.rule, found.severity) == (rule, "blocker")
     assert abs(found.line - line) <= 1
 
 

@@ -320,7 +320,7 @@ def test_a_typing_error_in_the_configuration_is_told_with_place_and_mend(
     ("name", "value", "words"),
     [
         ("SDLC_RUN__MAX_FIX_ROUNDS", "many", ["SDLC_RUN__MAX_FIX_ROUNDS", "valid integer"]),
-        ("SDLC_SANDBOX__KIND", "docker", ["SDLC_SANDBOX__KIND", "'bubblewrap' or 'none'"]),
+        ("SDLC_SANDBOX__KIND", "vm", ["SDLC_SANDBOX__KIND", "'bubblewrap', 'docker', 'podman' or 'none'"]),
         ("SDLC_RUN", "x", ["SDLC_RUN is not JSON", "SDLC_RUN__NAME=value"]),
         ("SDLC_RNU__MERGE", "1", ["did you mean SDLC_RUN__MERGE?"]),
         ("SDLC_RUN__APPROVAL__APROVERS", '["a"]', ["did you mean SDLC_RUN__APPROVAL__APPROVERS?"]),

@@ -97,6 +97,8 @@ def carry_out(played: Played, function: dict[str, str]) -> str:
                 output = edit(played.folder, arguments["path"], arguments["old_text"], arguments["new_text"])
             except ToolRefused as refused:
                 output = f"refused: {refused}"
+        case "plan":
+            output = "The plan is kept."
         case "submit":
             played.summary, played.plan, output = arguments["summary"], arguments.get("plan", []), "submitted"
     played.outputs.append(output)

@@ -9,6 +9,8 @@ from sdlc.engines.guard_rails import (
     Violations,
     added_lines,
     is_protected,
+    link_problem,
+    name_problem,
     protected_paths,
     secret_kind,
     secrets_added,
@@ -41,17 +43,86 @@ class File:
         "a/.git/config",
         ".circleci/config.yml",
         "Jenkinsfile",
+        "azure-pipelines.yml",
         ".pre-commit-config.yaml",
         '".github/workflows/a\\nb.yml"',
+        ".g\u200cithub/workflows/ci.yml",
+        ".github./workflows/ci.yml",
+        ".githooks/pre-push",
+        ".ci/run",
+        "deploy/production.yml",
+        "Terraform/main.tf",
+        "k8s/app.yaml",
+        "Procfile",
+        "fly.toml",
+        *(".woodpecker.yaml", ".drone.yaml", ".drone.star", ".drone.jsonnet", ".cirrus.star", ".travis.yaml"),
+        *("circle.yml", "buildspec.yml", "buildspec.yaml", "cloudbuild.yaml", "cloudbuild.yml", "cloudbuild.json"),
+        *("azure-pipelines-nightly.yml", "build/azure-pipelines.release.yaml", "azure-pipelines/steps.yml"),
+        *("lefthook.toml", ".lefthook.json", ".config/lefthook.yaml", ".pre-commit-hooks.yaml"),
+        *("wrangler.json", "wrangler.jsonc", "wrangler.toml", "src/modules/net/Main.tf", "net.tf.json"),
+        *("deploy", "K8s", "terraform", ".github", ".vscode", ".config", ".claude"),
+        *(".vscode/tasks.json", "web/.vscode/settings.json", ".devcontainer/Dockerfile", ".devcontainer.json"),
+        *("sub/.envrc", ".claude/settings.json", ".codex/config.toml", "opencode.json", ".mcp.json"),
+        *(".aider.conf.yml", ".goosehints", "AGENTS.md", "docs/AGENTS.md", "src/CLAUDE.md"),
     ],
 )
 def test_a_path_that_steers_the_pipeline_is_protected(path: str) -> None:
     assert is_protected(path)
 
 
-@pytest.mark.parametrize("path", ["parcel/money.py", ".gitignore", "docs/github.md", "github/a.py", "tests/.gitkeep"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "parcel/money.py",
+        ".gitignore",
+        "docs/github.md",
+        "github/a.py",
+        "tests/.gitkeep",
+        "src/deploy/a.py",
+        "docs/fly.toml",
+        "Dockerfile",
+        *(".vscode/launch.json", ".config/app.toml", "src/deploy", "src/circle.yml", "src/lefthook.yml"),
+        *("docs/agents/README.md", "src/claude.py", "envrc.md", "main.tfx", "azure-pipelines.md"),
+    ],
+)
 def test_an_ordinary_path_is_not_protected(path: str) -> None:
     assert not is_protected(path)
+
+
+@pytest.mark.parametrize(
+    ("patterns", "path", "protected"),
+    [
+        (("infra/",), "a/infra/x.py", True),
+        (("/infra/",), "a/infra/x.py", False),
+        (("*.TF",), "a/main.tf", True),
+        (("*.tf", "!examples/**"), "examples/a.tf", False),
+        (("!/deploy/",), "deploy/a.yml", False),
+        (("!/deploy/", "/deploy/prod/"), "deploy/prod/a.yml", True),
+        (("!*",), ".github/workflows/ci.yml", True),
+        (("!*",), "CODEOWNERS", True),
+        (("!*",), "lefthook.yml", True),
+        (("!*",), ".woodpecker.yaml", True),
+        (("!*.tf",), "a/main.tf", False),
+        (("!AGENTS.md",), "docs/AGENTS.md", False),
+        (("!/deploy/",), "deploy", False),
+        (("/gen", "!/gen/*"), "gen", True),
+        (("infra/",), "a/infra", True),
+    ],
+)
+def test_patterns_add_paths_and_take_back_only_what_is_put_into_operation(
+    patterns: tuple[str, ...], path: str, protected: bool
+) -> None:
+    assert is_protected(path, patterns) is protected
+
+
+@pytest.mark.parametrize("path", ["a.py", ".gitignore", "src/.github/x", "a\\b.py", "git/x", "c:a.py", "..a/b...py"])
+def test_a_name_that_fools_nobody_is_fine(path: str) -> None:
+    assert name_problem(path) == ""
+
+
+@pytest.mark.parametrize(("path", "target"), [("a/b", b"../c"), ("a", b"b:c"), ("a", b"x\\y"), ("a/b/c", b"../../d")])
+def test_a_link_that_stays_inside_is_fine(path: str, target: bytes) -> None:
+    assert bool(link_problem(path, target)) is (target == b"b:c"), "`b:` is a drive on Windows"
 
 
 def test_a_file_moved_away_from_a_protected_place_is_seen() -> None:
@@ -115,9 +186,15 @@ def test_only_added_lines_are_looked_at_and_the_place_is_right() -> None:
 def test_the_message_names_paths_and_never_the_secret() -> None:
     found = Violations(protected=protected_paths([File(".sdlc.yml"), File("a.py")]), secrets=secrets_added(DIFF))
     assert found
-    assert ".sdlc.yml" in str(found)
+    assert "protected paths: `.sdlc.yml`." in str(found)
     assert "a.py:3 (GitHub token)" in str(found)
     assert GITHUB not in str(found) + repr(found)
+
+
+def test_of_many_protected_paths_ten_are_named_and_no_name_ends_its_own_code() -> None:
+    said = str(Violations(protected=("a`. Waive this.", *(f"deploy/{n:02}.yml" for n in range(11)))))
+    assert "``a`. Waive this.``, `deploy/00.yml`" in said
+    assert said.endswith("`deploy/08.yml` and 2 more.")
 
 
 def test_a_change_too_large_to_review_is_refused() -> None:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -16,9 +19,20 @@ from pydantic import BaseModel, Field, SecretStr
 from respx.mocks import HTTPCoreMocker
 
 from sdlc.config import ModelSettings, Price
-from sdlc.errors import ConfigurationError, ContextTooLong, ModelAnswerInvalid, ModelRefused, ServiceUnavailable
-from sdlc.integrations.llm import Models, spent
-from sdlc.integrations.llm_errors import redacted
+from sdlc.domain import Usage
+from sdlc.errors import (
+    ConfigurationError,
+    ContentRefused,
+    ContextTooLong,
+    ModelAnswerInvalid,
+    ModelKeyRefused,
+    ModelRefused,
+    ServiceUnavailable,
+)
+from sdlc.integrations.llm import Models, Role, spent
+from sdlc.integrations.llm_errors import LONGEST_RETRY_AFTER, redacted, retry_delay
+from sdlc.integrations.llm_prices import cost
+from sdlc.review_graphs.challenge import ChallengeAnswer, ChallengeCall
 
 # The client sends through httpx2, which respx does not know by itself.
 HTTPCoreMocker.add_targets(*(target.replace("httpcore.", "httpcore2.") for target in HTTPCoreMocker.targets))
@@ -116,6 +130,70 @@ async def test_each_role_has_its_model(endpoint: respx.Route, role: Any, model: 
     assert sent(endpoint)["model"] == expected
 
 
+def test_a_role_without_a_model_of_its_own_has_that_of_its_neighbour() -> None:
+    roles: list[Role] = ["planner", "coder", "reviewer", "verifier"]
+
+    def names(**settings: str) -> list[str]:
+        return [models(**settings).name(role) for role in roles]
+
+    assert names() == ["small"] * 4
+    assert names(coder="c", reviewer="r") == ["c", "c", "r", "r"]
+    assert names(planner="p", verifier="v") == ["p", "small", "small", "v"]
+    assert models(planner="p", verifier="v").name("planner", "huge") == "huge"
+
+
+async def test_the_second_look_is_the_verifiers(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    class Verifier:
+        async def structured(self, *, role: str, messages: Any, schema: Any) -> Any:
+            asked.append(role)
+            return ChallengeAnswer(refuted=False, confidence=0.5), Usage()
+
+    async def no_messages(self: ChallengeCall) -> list[dict[str, str]]:
+        return []
+
+    monkeypatch.setattr(ChallengeCall, "_messages", no_messages)
+    services: Any = SimpleNamespace(models=Verifier())
+    nothing: Any = None
+    finding: Any = SimpleNamespace(fingerprint="f")
+    assert not (await ChallengeCall(services, nothing, nothing, finding).made()).refuted
+    assert asked == ["verifier"]
+
+
+def counted(cached: int, model: str = "small-2026") -> httpx.Response:
+    body = json.loads(reply().content)
+    body["usage"]["prompt_tokens_details"] = {"cached_tokens": cached}
+    return httpx.Response(200, json={**body, "model": model})
+
+
+@pytest.mark.parametrize(
+    ("price", "usd"),
+    [(Price(input=2.0, output=10.0, cached_input=0.5), 0.0024), (Price(input=2.0, output=10.0), 0.003)],
+    ids=["with its own price", "without"],
+)
+async def test_input_that_the_endpoint_had_kept_has_its_own_price(
+    endpoint: respx.Route, price: Price, usd: float
+) -> None:
+    endpoint.mock(return_value=counted(400))
+    assert (await models(prices={"small": price}).chat(role="coder", messages=ASK)).usage.usd == usd
+
+
+async def test_the_price_of_a_dated_name_comes_before_that_of_the_name_that_was_asked(endpoint: respx.Route) -> None:
+    prices = {"small": Price(input=2.0, output=10.0), "small-2026": Price(input=1.0, output=5.0)}
+    endpoint.mock(return_value=counted(0))
+    assert (await models(prices=prices).chat(role="coder", messages=ASK)).usage.usd == 0.0015
+    endpoint.mock(return_value=counted(0, "small-2027"))
+    assert (await models(prices=prices).chat(role="coder", messages=ASK)).usage.usd == 0.003
+
+
+def test_no_more_input_is_cached_than_there_is() -> None:
+    free = Price(input=2.0, output=10.0, cached_input=0.0)
+    assert cost(free, input_tokens=1000, output_tokens=0, cached_tokens=9000) == 0
+    assert cost(free, input_tokens=1000, output_tokens=0, cached_tokens=-5) == 0.002
+    assert cost(None, input_tokens=1, output_tokens=1) is None
+
+
 @pytest.mark.parametrize("arguments", ['{"path": "a.py", "te', "[1, 2]", "null", "edit it please", '{"a": 1}', ""])
 async def test_a_tool_call_comes_through_and_back_whatever_its_arguments_are(
     endpoint: respx.Route, arguments: str
@@ -145,7 +223,7 @@ async def test_a_cut_answer_says_so(endpoint: respx.Route) -> None:
 )
 async def test_a_refusal_is_final(endpoint: respx.Route, answer: httpx.Response) -> None:
     endpoint.mock(return_value=answer)
-    with pytest.raises(ModelRefused, match="refused to answer"):
+    with pytest.raises(ContentRefused, match=r"`small` at http://models\.test/v1 refused to answer.*llm\.name"):
         await models().chat(role="coder", messages=ASK)
 
 
@@ -186,27 +264,72 @@ async def test_a_server_at_fault_is_asked_again_by_temporal_alone(endpoint: resp
 
 
 @pytest.mark.parametrize(
-    ("answer", "named"),
+    ("headers", "seconds"),
     [
-        (failure(401, f"Incorrect API key provided: {KEY}"), "OPENAI_API_KEY"),
-        (failure(403), "OPENAI_API_KEY"),
-        (failure(404, "The model does not exist"), "SDLC_MODEL"),
-        (failure(429, "You exceeded your current quota", code="insufficient_quota"), "quota"),
-        (failure(400, "too long", code="context_length_exceeded"), "longer than `small` takes"),
-        (failure(400, "This model's maximum context length is 8192 tokens"), "longer than `small` takes"),
-        (failure(400, "flagged by our content management policy"), "content filter"),
-        (failure(422, f"key={KEY} Authorization: Bearer {KEY}xyz sk-abcdefgh1234"), "refused the request"),
+        ({"retry-after-ms": "1500", "retry-after": "9"}, 1.5),
+        ({"retry-after-ms": "90000"}, 90),
+        ({"retry-after-ms": "soon", "retry-after": "9"}, 9),
+        ({"retry-after": "9", "x-ratelimit-remaining-requests": "0", "x-ratelimit-reset-requests": "1s"}, 9),
+        ({"x-ratelimit-remaining-tokens": "0", "x-ratelimit-reset-tokens": "6m0s"}, 360),
+        ({"x-ratelimit-remaining-tokens": "0", "x-ratelimit-reset-tokens": "20ms"}, 0.02),
+        ({"x-ratelimit-remaining-tokens": "7", "x-ratelimit-reset-tokens": "6m0s"}, None),
+        ({"x-ratelimit-remaining-requests": "0", "x-ratelimit-reset-requests": "1h2m3.5s"}, 3723.5),
+        ({"x-ratelimit-remaining-requests": "0", "x-ratelimit-reset-requests": "9999h"}, LONGEST_RETRY_AFTER),
+        ({"x-ratelimit-remaining-requests": "0", "x-ratelimit-reset-requests": "1700000000"}, None),
+        ({"x-ratelimit-remaining-requests": "0"}, None),
+        ({}, None),
+    ],
+)
+def test_when_to_come_back_is_read_from_every_usual_header(headers: dict[str, str], seconds: float | None) -> None:
+    assert retry_delay(headers) == seconds
+
+
+QUOTA = "You exceeded your current quota"
+LONG = "This model's maximum context length is 8192 tokens"
+
+
+@pytest.mark.parametrize(
+    ("answer", "error", "named"),
+    [
+        (failure(401, f"Incorrect API key provided: {KEY}"), ModelKeyRefused, r"models\.test/v1 .*OPENAI_API_KEY\.$"),
+        (failure(403, "no access"), ModelKeyRefused, "OPENAI_API_KEY, and that it may use `small`: no access"),
+        (failure(400, "API key not valid. Please pass a valid one."), ModelKeyRefused, "OPENAI_API_KEY"),
+        (failure(400, "no", code="invalid_api_key"), ModelKeyRefused, "OPENAI_API_KEY"),
+        (failure(404, "The model does not exist"), ModelRefused, "`small`.*SDLC_MODEL and OPENAI_BASE_URL"),
+        (failure(429, QUOTA, code="insufficient_quota"), ModelRefused, f"no quota left .*billing.*{QUOTA}"),
+        (failure(402, "Insufficient Balance"), ModelRefused, "billing"),
+        (failure(400, "too long", code="context_length_exceeded"), ContextTooLong, r"`small` takes; .*context_tokens"),
+        (failure(400, LONG), ContextTooLong, "longer than `small` takes"),
+        (failure(400, "flagged by our content management policy"), ContentRefused, r"content filter.*llm\.name"),
+        (failure(403, "Your input was flagged by moderation"), ContentRefused, "flagged"),
+        (
+            failure(422, f"key={KEY} Authorization: Bearer {KEY}xyz sk-abcdefgh1234"),
+            ModelRefused,
+            "refused the request",
+        ),
+        (httpx.Response(400, json={"detail": "no tools here"}), ModelRefused, r"\(400\): no tools here$"),
+        (httpx.Response(400, json={"error": "no tools here"}), ModelRefused, r"\(400\): no tools here$"),
+        (httpx.Response(400, text="<html>Sorry</html>"), ModelRefused, "refused the request.*Sorry"),
     ],
 )
 async def test_what_would_fail_again_is_final_and_names_the_mend_but_no_secret(
-    endpoint: respx.Route, answer: httpx.Response, named: str
+    endpoint: respx.Route, answer: httpx.Response, error: type[ModelRefused], named: str
 ) -> None:
     endpoint.mock(return_value=answer)
     with pytest.raises(ModelRefused, match=named) as caught:
         await models().chat(role="coder", messages=ASK)
+    assert type(caught.value) is error
+    assert endpoint.call_count == 1
     assert KEY not in str(caught.value)
     assert "abcdefgh1234" not in str(caught.value)
     assert caught.value.__cause__ is None, "a cause would be written into the history with its own text"
+
+
+async def test_a_rate_limit_that_is_called_a_quota_is_asked_again(endpoint: respx.Route) -> None:
+    endpoint.mock(return_value=failure(429, QUOTA, code="rate_limit_exceeded", retry_after_ms="2500"))
+    with pytest.raises(ServiceUnavailable) as caught:
+        await models().chat(role="coder", messages=ASK)
+    assert caught.value.retry_after == 2.5
 
 
 async def test_a_time_out_is_the_worlds_fault(endpoint: respx.Route) -> None:
@@ -262,6 +385,35 @@ async def test_openai_itself_needs_a_key_and_another_endpoint_does_not(monkeypat
     with pytest.raises(ConfigurationError, match="OPENAI_API_KEY"):
         await models(base_url="", api_key=None).chat(role="coder", messages=ASK)
     assert models(api_key=None).configured("coder")
+
+
+async def test_each_model_has_one_client_until_it_is_closed(endpoint: respx.Route) -> None:
+    endpoint.mock(return_value=reply())
+    client = models()
+    for name in ("", "huge", "", "huge"):
+        await client.chat(role="coder", messages=ASK, model=name)
+    made = dict(client._clients)
+    assert sorted(made) == ["huge", "small"]
+    await client.close()
+    assert not client._clients
+    assert all(one.chat.root_async_client.is_closed() for one in made.values())  # type: ignore[attr-defined]
+
+
+def test_looking_at_the_models_imports_no_langchain() -> None:
+    code = (
+        "import sys\n"
+        "from sdlc.config import ModelSettings\n"
+        "from sdlc.integrations.llm import Models\n"
+        "Models(ModelSettings(base_url='http://models.test/v1', name='small')).require('coder')\n"
+        "print(*(name for name in ('langchain_core', 'langchain_openai', 'openai') if name in sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout.strip() == ""
+
+
+def test_the_key_is_not_shown_by_what_carries_it() -> None:
+    client = models()
+    assert KEY not in f"{client._account} {client._asked('small')}"
 
 
 async def test_closing_is_no_end(endpoint: respx.Route) -> None:

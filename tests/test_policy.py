@@ -10,7 +10,6 @@ from sdlc import policy
 from sdlc.domain import (
     ApprovalDecision,
     ApprovalPolicy,
-    Budget,
     ChangeSet,
     DecisionKind,
     Finding,
@@ -245,23 +244,7 @@ def test_one_refusal_is_enough() -> None:
     assert policy.people_say([decided(), asked], ApprovalPolicy(required=2)) is DecisionKind.REQUEST_CHANGES
 
 
-# --- budget, ticket, limits ---------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("usage", "turns", "spent"),
-    [
-        (Usage(usd=0.99, input_tokens=5), 1, False),
-        (Usage(usd=1.0), 1, True),
-        (Usage(usd=None, input_tokens=60, output_tokens=40), 1, True),
-        (Usage(usd=None, input_tokens=60), 1, False),
-        (Usage(), 7, True),
-    ],
-)
-def test_a_budget_is_spent_when_any_bound_is_reached(usage: Usage, turns: int, spent: bool) -> None:
-    budget = Budget(usd=1.0, tokens=100, turns=7)
-    assert (policy.budget_spent(usage, turns, budget) is not None) == spent
-    assert policy.budget_spent(usage, turns, budget, portions=2) is None
+# --- ticket, limits ---------------------------------------------------------------------
 
 
 def test_an_unknown_cost_stays_unknown_in_a_sum() -> None:
@@ -287,3 +270,51 @@ def test_errors_of_the_input_are_never_retried() -> None:
     assert list(names or []) == list(NON_RETRYABLE)
     assert "TicketNotFound" in NON_RETRYABLE
     assert "ServiceUnavailable" not in NON_RETRYABLE
+
+
+# --- consent to protected paths ---------------------------------------------------------
+
+
+def test_people_consent_to_no_path_that_they_were_not_shown_and_are_asked_about_the_rest() -> None:
+    missing = [f"deploy/{number:02}.yml" for number in range(23)]
+    waived: set[str] = set()
+    told = []
+    while left := [path for path in missing if policy.path_obstacle(path) not in waived]:
+        verdict = policy.consent_verdict(left)
+        asked = policy.consented_paths(verdict.fingerprints)
+        assert [path for path in missing if path in verdict.reasons[0]] == list(asked)
+        waived.update(verdict.fingerprints)
+        told.append((len(asked), "more, asked after these" in verdict.reasons[0]))
+    assert told == [(10, True), (10, True), (3, False)]
+    assert " and 13 more, asked after these. Waive" in policy.consent_verdict(missing).reasons[0]
+
+
+def test_the_gravest_protected_paths_are_asked_about_first() -> None:
+    grave = ["sub/.gitattributes", ".github/workflows/ci.yml", "Jenkinsfile", ".sdlc.yml", "docs/CODEOWNERS"]
+    others = [f".claude/{number}.md" for number in range(9)]
+    verdict = policy.consent_verdict([*others, *reversed(grave)])
+    assert verdict.fingerprints == tuple(map(policy.path_obstacle, [*grave, *others[:5]]))
+
+
+@pytest.mark.parametrize(
+    ("path", "shown"),
+    [
+        ("a b.tf", "`a b.tf`"),
+        ("a`, `b.tf", "``a`, `b.tf``"),
+        ("`a", "`` `a ``"),
+        (".envrc\u202e\u200b", "`.envrc` (not shown of it: 1 bidirectional control, 1 zero-width character)"),
+        (".claude/<!-- x -->a", "`.claude/<!-- x -->a`"),
+        ("deploy/[me](http://x)@all.yml", "`deploy/[me](http://x)@all.yml`"),
+    ],
+)
+def test_a_path_in_the_question_is_code_and_hides_nothing(path: str, shown: str) -> None:
+    reason = policy.consent_verdict([path]).reasons[0]
+    assert reason.startswith(f"The change touches protected paths: {shown}. Waive")
+
+
+def test_of_a_long_path_both_ends_are_shown() -> None:
+    shown = policy.named_paths(["deploy/" + "x/" * 2_000 + "prod.yml"])
+    assert len(shown) == 202
+    assert shown.startswith("`deploy/x/")
+    assert shown.endswith("x/prod.yml`")
+    assert "…" in shown

@@ -12,6 +12,7 @@ import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -384,6 +385,39 @@ def test_keys_are_known_by_their_shape(text: str) -> None:
     assert shown.split()[0] == text.split()[0] or text.startswith("-----")
     for part in ("abcdefghijklmnop", "IOSFODNN7", "def-ghi", "s3cr3t", "MIIE"):
         assert part not in shown
+
+
+@pytest.mark.parametrize("before", ["", "Bearer: ", "--auth-", "token_", '"'])
+def test_a_signed_token_is_known_wherever_it_stands(before: str) -> None:
+    shown = Redactor()(f"x {before}eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0NTY3ODkwIn0.dBjftJeZ4CVP end")
+    assert "[secret]" in shown
+    assert "eyJ" not in shown
+    assert "dBjf" not in shown
+
+
+@pytest.mark.parametrize(
+    "prefix",
+    [
+        *("-----BEGIN ", "-----BEGIN RSA ", "-----BEGIN PRIVATE KEY-----", "-----END ", "PRIVATE KEY", "A "),
+        *("sk-", "-sk-", "ghp_", "-ghp_", "github_pat_", "-github_pat_", "glpat-", "xoxb-", "AKIA", "-AKIA", "AIza"),
+        *("-AIza", "ATATT", "-ATATT", "eyJ", "-eyJ", "_eyJ", "-eyJaaaaaaaaaa", "eyJaaaaaaaaaa.", "eyJaaaaaaaaaa.eyJ-"),
+        *("Bearer ", "Basic ", "://", "://a:", "://:", "a:"),
+    ],
+)
+def test_no_text_takes_longer_than_its_length_explains(prefix: str) -> None:
+    assert min(seconds_for(prefix) for _ in range(3)) < 12 * max(0.005, seconds_for_plain_text())
+
+
+def seconds_for(part: str) -> float:
+    text = (part * (100_000 // len(part) + 1))[:100_000]
+    began = time.process_time()
+    Redactor()(text)
+    return time.process_time() - began
+
+
+@cache
+def seconds_for_plain_text() -> float:
+    return min(seconds_for("word and text ") for _ in range(3))
 
 
 def test_secrets_are_taken_from_settings_and_environment_and_short_ones_are_left(settings: Settings) -> None:

@@ -20,7 +20,7 @@ Head = Annotated[str, typer.Option("--head", help="The head you looked at; refus
 
 
 def register(app: typer.Typer) -> None:
-    for command in (approve, reject, request_changes, pause, resume, instruct, retry, waive, abort, cancel):
+    for command in (approve, reject, request_changes, pause, resume, instruct, escalate, retry, waive, abort, cancel):
         app.command(command.__name__.replace("_", "-"))(command)
 
 
@@ -120,6 +120,19 @@ def instruct(
         raise typer.BadParameter("Say what the engine should do; the text is empty.")
     payload = Instruction(text=text, by=by or _me())
     _signal(key, "inject_instruction", payload, "the engine will read it between two turns.", as_json)
+
+
+def escalate(
+    key: Key,
+    model: Annotated[str, typer.Option("--model", help="Default: the next one of `llm.ladder`.")] = "",
+    by: By = "",
+    as_json: AsJson = False,
+) -> None:
+    """Let the engine go on with a stronger model."""
+    from sdlc.run_payloads import ModelChosen
+
+    said = f"the engine goes on with {model}." if model else "the engine goes on with the ladder's next model."
+    _signal(key, "escalate_model", ModelChosen(model=model, by=by or _me()), said, as_json)
 
 
 def _attend(

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from sdlc.cli.context import say
-from sdlc.config import ModelSettings, Price, Settings
+from sdlc.config import EngineSettings, ModelSettings, Price, Settings
 
 _MARK = "demo.txt"
 
@@ -34,4 +34,6 @@ async def model_of_a_demo(settings: Settings) -> AsyncIterator[Settings]:
     )
     async with ScriptedModel() as server:
         llm = ModelSettings(name=MODEL, base_url=server.base_url, prices={MODEL: Price(input=0, output=0)})
-        yield settings.model_copy(update={"llm": llm})
+        if settings.engine.name != EngineSettings().name:
+            say(f"The engine is the built-in one: the scripted model doesn't speak to {settings.engine.name}.")
+        yield settings.model_copy(update={"llm": llm, "engine": EngineSettings()})

@@ -20,7 +20,7 @@ from sdlc.cli.calling import this_command
 from sdlc.cli.context import log_file, say
 from sdlc.cli.demo_model import model_of_a_demo
 from sdlc.cli.interrupts import Interrupted, Signals
-from sdlc.cli.preflight import check_model, prepare
+from sdlc.cli.preflight import check_engine, check_model, prepare, say_what_is_unchecked
 from sdlc.cli.reading import print_json
 from sdlc.cli.view import evidence_view, show
 from sdlc.cli.watching import until_it_goes_on, waits_for_people, watch
@@ -54,6 +54,8 @@ async def run_ticket(
     settings: Settings, ticket: Path, repo: str, *, base: str, auto_approve: bool, as_json: bool
 ) -> int:
     """One run from a ticket file to its end; the exit code."""
+    check_engine(settings)
+    say_what_is_unchecked(settings, say)
     request = await prepare(settings, ticket, repo, base=base)
     async with _session(settings, request.ticket_key) as session:
         if await start_run(settings, session.client, request, ui_url=session.ui_url):
@@ -65,6 +67,7 @@ async def resume(settings: Settings, key: str, *, auto_approve: bool, as_json: b
     """Go on with a run that was left; the exit code."""
     async with model_of_a_demo(settings) as equipped:
         await check_model(equipped)
+        check_engine(equipped)
         async with _session(equipped, key) as session:
             return await _drive(session, key, auto_approve=auto_approve, as_json=as_json)
 

@@ -12,7 +12,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from sdlc.cli import deciding, reading, reviewing, running
+from sdlc.cli import deciding, engines, reading, reviewing, running
 from sdlc.cli.context import CONTEXT
 from sdlc.cli.failures import exit_code_of, leave
 
@@ -28,6 +28,7 @@ running.register(app)
 reading.register(app)
 reviewing.register(app)
 deciding.register(app)
+engines.register(app)
 
 
 def _version(wanted: bool) -> None:

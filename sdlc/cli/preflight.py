@@ -12,7 +12,8 @@ from sdlc.config import Settings
 from sdlc.domain import RunRequest
 from sdlc.errors import (
     ConfigurationError,
-    ModelRefused,
+    EngineUnusable,
+    ModelKeyRefused,
     RepositoryInvalid,
     ServiceUnavailable,
     TicketNotFound,
@@ -67,9 +68,38 @@ async def check_repository(repo: str, base: str, say: Callable[[str], None]) -> 
     return facts.origin
 
 
+def check_engine(settings: Settings) -> None:
+    """Is the engine there, on a machine that works itself? UsageError with the mend."""
+    from sdlc.activities import AGENT
+
+    if settings.engine.name == AGENT:
+        return
+    from sdlc.steps.engine import installed
+
+    try:
+        installed(settings, settings.engine.name)
+    except EngineUnusable as error:
+        raise UsageError(str(error)) from error
+
+
+def say_what_is_unchecked(settings: Settings, say: Callable[[str], None]) -> None:
+    """A bound in USD that somebody has set and that can't hold is told before the run, not after it."""
+    llm = settings.llm
+    model = llm.coder or llm.name
+    if "usd" in settings.run.budget.model_fields_set and settings.run.budget.usd is not None and not llm.prices:
+        say(
+            f"The budget of {settings.run.budget.usd:.2f} USD can't be checked: set the price of {model} in llm.prices."
+        )
+
+
 async def check_model(settings: Settings) -> None:
     """One cheap request to the endpoint: ConfigurationError, ModelRefused or ServiceUnavailable, with the mend."""
     llm = settings.llm
+    if llm.provider != "openai":
+        from sdlc.integrations.llm import Models
+
+        Models(llm).require("coder")
+        return
     if not (llm.name or (llm.coder and llm.reviewer)):
         raise ConfigurationError(
             "No model is configured: set SDLC_MODEL, OPENAI_API_KEY and, for an endpoint of your own, OPENAI_BASE_URL; "
@@ -96,7 +126,7 @@ async def check_model(settings: Settings) -> None:
             "is it running, is OPENAI_BASE_URL right?"
         ) from error
     if answer.status_code in (401, 403):
-        raise ModelRefused(
+        raise ModelKeyRefused(
             f"The model endpoint {shown} refuses the key ({answer.status_code}); look at OPENAI_API_KEY."
         )
     # Other answers, 404 above all: many endpoints list no models and serve them all the same.

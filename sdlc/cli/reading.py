@@ -58,6 +58,11 @@ def status(
 
     And what it waits for, what is being tried again, and what it cost.
     """
+    if key.startswith("workloop-"):
+        from sdlc.cli.work_loops import show_loop
+
+        show_loop(key, follow_it=follow, as_json=as_json)
+        return
 
     async def look() -> None:
         runs = await connected_runs(CONTEXT.settings())

@@ -62,15 +62,32 @@ def resume_run(key: Key, auto_approve: AutoApprove = False, as_json: AsJson = Fa
 
 
 def start(
-    key: Annotated[str, typer.Argument(help="The ticket's key in the tracker, or a Markdown file.")],
+    key: Annotated[str, typer.Argument(help="The ticket's key in the tracker, a Markdown file, or `workloop`.")],
+    step: Annotated[
+        str,
+        typer.Argument(help="After `workloop`: implement, unit_tests, integration_tests or static_checks."),
+    ] = "",
     repo: Repo = ".",
     base: Base = "",
+    instruction: Annotated[
+        str, typer.Option("--instruction", "-m", help="With `workloop`: what the engine is to do.")
+    ] = "",
+    wait: Annotated[bool, typer.Option("--wait", help="With `workloop`: follow it to its end.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Start a run and return.
 
-    A second start for the same ticket joins the first.
+    A second start for the same ticket joins the first. `sdlc start workloop STEP` starts an engine alone, which works
+    until STEP is green and leaves a branch.
     """
+    if key == "workloop":
+        from sdlc.cli.work_loops import start_work_loop
+
+        raise typer.Exit(
+            start_work_loop(step, repo=repo, base=base, instruction=instruction, wait=wait, as_json=as_json)
+        )
+    if step or instruction or wait:
+        raise typer.BadParameter("STEP, --instruction and --wait go with `start workloop STEP`.")
 
     async def send() -> None:
         from sdlc.cli.foreground import start_run

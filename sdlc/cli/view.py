@@ -16,7 +16,7 @@ from rich.text import Text
 
 from sdlc.domain import AuditEntry, Proof, RunState, Severity, TestOutcome, TestReport, Usage
 from sdlc.naming import counted
-from sdlc.progress import RunProgress, StepProgress, StepState
+from sdlc.progress import RunProgress, Step, StepProgress, StepState
 
 if TYPE_CHECKING:
     from sdlc.runtime.runs import RunRow, Trouble
@@ -45,6 +45,8 @@ _SUMMARY = 400
 
 _PROOFS = 6
 """Tests that are named as proof; the pull request names all."""
+
+_PLAN_STEPS = 12
 
 _RESULT = 160
 """Characters of a step's result in a line; the table cuts it at the terminal's width."""
@@ -78,12 +80,34 @@ def progress_view(
         overflow="ellipsis",
         no_wrap=True,
     )
-    parts: list[RenderableType] = [head, _steps(progress, now), Text(usage_line(progress.usage), "dim")]
+    parts: list[RenderableType] = [
+        head,
+        _steps(progress, now),
+        *_work(progress),
+        Text(_engine_and_usage(progress), "dim"),
+    ]
     if progress.waits_for:
         parts.append(Text(f"Waits for {plain(progress.waits_for)}", "yellow"))
     parts += [Text(f"Trying again: {trouble_line(trouble)}", "yellow") for trouble in troubles]
     parts += [Text(f"Note: {plain(warning)}", "yellow") for warning in progress.warnings]
     return Group(*parts)
+
+
+def _engine_and_usage(progress: RunProgress) -> str:
+    engine = plain(" with ".join(filter(None, (progress.engine, progress.model))))
+    return f"{engine} · {usage_line(progress.usage)}" if engine else usage_line(progress.usage)
+
+
+def _work(progress: RunProgress) -> list[RenderableType]:
+    """The engine's plan while it works, and the parts of a ticket that was split."""
+    lines: list[RenderableType] = []
+    if progress.plan and progress.step == Step.IMPLEMENT.key and not progress.state.is_over:
+        lines += [Text(f"     {_cut(step, _RESULT)}", "dim") for step in progress.plan.steps[:_PLAN_STEPS]]
+    for part in progress.parts:
+        sign, style = _SIGNS[part.state]
+        said = f": {_cut(part.result, _RESULT)}" if part.result else ""
+        lines.append(Text.assemble("   ", (sign, style), f" {plain(part.key)} {_cut(part.title, _RESULT)}{said}"))
+    return lines
 
 
 def _steps(progress: RunProgress, now: datetime | None) -> Table:

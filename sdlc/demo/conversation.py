@@ -25,7 +25,7 @@ HUNK = re.compile(r"^@@ -\d+(?:,\d+)? \+(\d+)(?:,\d+)? @@")
 class ToolCall:
     name: str
     arguments: Mapping[str, Any] | str
-    """A string is sent as it is, valid JSON or not."""
+    """A string is sent as it is, valid JSON or not. It is also the input of a custom tool, which takes text."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,9 @@ class ChatRequest:
 
     @property
     def tools(self) -> tuple[str, ...]:
-        return tuple(str((tool.get("function") or {}).get("name")) for tool in self.body.get("tools") or ())
+        """The names of all that are offered."""
+        given = self.body.get("tools") or ()
+        return tuple(str((tool.get("function") or tool.get("custom") or {}).get("name")) for tool in given)
 
     @cached_property
     def lens(self) -> tuple[str, str] | None:
@@ -97,7 +99,9 @@ class ChatRequest:
 
     @cached_property
     def brief(self) -> str:
-        return self._first("user")
+        """The first user message with a line `Round: N`; without any, the first. Programs put their own before it."""
+        users = [text_of(message) for message in self.messages if message.get("role") == "user"]
+        return next((text for text in users if ROUND.search(text)), users[0] if users else "")
 
     @property
     def round(self) -> int | None:
@@ -245,6 +249,14 @@ def edit(path: str, old_text: str, new_text: str) -> ToolCall:
     return ToolCall("edit", {"path": path, "old_text": old_text, "new_text": new_text})
 
 
+def plan(*steps: str, done: int = 0) -> ToolCall:
+    """The plan, with its first `done` steps done."""
+    states = ["done" if number < done else "todo" for number in range(len(steps))]
+    return ToolCall(
+        "plan", {"steps": [{"step": step, "state": state} for step, state in zip(steps, states, strict=True)]}
+    )
+
+
 def submit(summary: str, *plan: str) -> ToolCall:
     return ToolCall("submit", {"summary": summary, "plan": list(plan)})
 
@@ -308,7 +320,7 @@ class Script:
     def _of_round(self, request: ChatRequest) -> Reply:
         number = request.round
         if number is None:
-            raise LookupError("its first user message has no line `Round: N`")
+            raise LookupError("no user message of it has a line `Round: N`")
         turns = self._rounds.get(number, self._later if number else ())
         if request.turn >= len(turns):
             raise LookupError(f"the script has {len(turns)} turns for round {number}")

@@ -19,6 +19,7 @@ from sdlc.demo.conversation import (
     ToolCall,
     added_lines,
     edit,
+    plan,
     say,
     shell,
     submit,
@@ -351,9 +352,13 @@ def demo_script() -> Script:
                 shell("cat parcel/tariff.py parcel/quotes.py"),
                 shell("grep -rn 'price(' parcel tests"),
             ),
-            say("Both complaints should show before I change anything.", *_reproduction()),
+            say("Both complaints should show before I change anything.", plan(*_FIRST_PLAN), *_reproduction()),
             say("`<` leaves the limit out, and `next` has nothing to give above the last tier.", *source),
-            say("Now tests with the rate card's own numbers, as the house rules ask, and the changelog.", *tests),
+            say(
+                "Now tests with the rate card's own numbers, as the house rules ask, and the changelog.",
+                plan(*_FIRST_PLAN, done=3),
+                *tests,
+            ),
             say("All of it together.", RUN_TESTS, shell("python -m parcel DE 2000 33200")),
             say("", submit(_FIRST_SUMMARY, *_FIRST_PLAN)),
         )

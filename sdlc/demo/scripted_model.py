@@ -1,6 +1,7 @@
-"""A model whose words are canned, served over real HTTP in the OpenAI wire format.
+"""A model whose words are canned, served over real HTTP.
 
-Used by the demo (`python -m sdlc.demo.scripted_model --port P --log FILE`) and by tests, in-process:
+It speaks OpenAI's chat completions and responses, and Anthropic's messages. Used by the demo
+(`python -m sdlc.demo.scripted_model --port P --log FILE`) and by tests, in-process:
 
     async with ScriptedModel(script) as server:
         settings = ModelSettings(base_url=server.base_url, name=MODEL)
@@ -20,7 +21,7 @@ import socket
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -28,8 +29,9 @@ from typing import Any, Literal
 from uuid import uuid4
 
 from sdlc.demo.conversation import ChatRequest, Reply, Script
+from sdlc.demo.other_wires import COUNT_TOKENS, SPOKEN, Spoken
 from sdlc.demo.script import demo_script
-from sdlc.demo.wire import chunks_of, completion_of, error_of
+from sdlc.demo.wire import completion_of, error_of, tokens_asked
 
 MODEL = "scripted-demo"
 
@@ -205,6 +207,8 @@ class _Server(ThreadingHTTPServer):
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     server: _Server
+    _spoken: Spoken
+    """The wire of the request at hand."""
 
     def log_message(self, format: str, *args: Any) -> None:
         """The log is `ScriptedModel.requests`."""
@@ -217,16 +221,21 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        model = self.server.model
-        if self.path != "/v1/chat/completions":
+        model, path = self.server.model, self.path.partition("?")[0]
+        spoken = SPOKEN.get(path)
+        if spoken is None:
             return self._json(404, error_of(f"there is no {self.path} here", "not_found"))
-        if model.api_key and self.headers.get("Authorization") != f"Bearer {model.api_key}":
-            return self._json(401, error_of("Incorrect API key provided.", "invalid_api_key"))
+        self._spoken = spoken
+        shown = (self.headers.get("Authorization"), f"Bearer {self.headers.get('x-api-key')}")
+        if model.api_key and f"Bearer {model.api_key}" not in shown:
+            return self._fail(401, error_of("Incorrect API key provided.", "invalid_api_key"))
         try:
             given = json.loads(body)
-            request = ChatRequest(given if isinstance(given, dict) else {})
-        except ValueError:
-            return self._json(400, error_of("the body is not JSON", "invalid_json"))
+            request = ChatRequest(spoken.chat(given) if isinstance(given, dict) else {})
+        except (AttributeError, TypeError, ValueError):
+            return self._fail(400, error_of("the body is not JSON", "invalid_json"))
+        if path == COUNT_TOKENS:
+            return self._json(200, {"input_tokens": tokens_asked(request)})
         model._arrived(request)
         return self._answer(request, model._take_fault(request))
 
@@ -241,9 +250,11 @@ class _Handler(BaseHTTPRequestHandler):
             if payload is None:
                 self._break_off(fault)
             elif status == 200 and request.streams:
-                self._stream(request, payload)
+                self._stream(self._spoken.stream(request, payload))
+            elif status == 200:
+                self._json(status, self._spoken.answer(request, payload))
             else:
-                self._json(status, payload, headers)
+                self._fail(status, payload, headers)
         except OSError:
             self.close_connection = broke_off = True
         finally:
@@ -271,6 +282,9 @@ class _Handler(BaseHTTPRequestHandler):
         # Without lingering, closing sends a reset: what a crashed endpoint looks like.
         self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
 
+    def _fail(self, status: int, error: dict[str, Any], headers: dict[str, str] | None = None) -> None:
+        self._json(status, self._spoken.error(error), headers)
+
     def _json(self, status: int, payload: dict[str, Any], headers: dict[str, str] | None = None) -> None:
         body = json.dumps(payload).encode()
         self.send_response(status)
@@ -281,15 +295,14 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
-    def _stream(self, request: ChatRequest, completion: dict[str, Any]) -> None:
+    def _stream(self, events: Iterator[str]) -> None:
         self.close_connection = True
         self.send_response(200)
         self.send_header("Content-Type", "text/event-stream")
         self.send_header("Connection", "close")
         self.end_headers()
-        for chunk in chunks_of(completion, usage=bool((request.body.get("stream_options") or {}).get("include_usage"))):
-            self.wfile.write(f"data: {json.dumps(chunk)}\n\n".encode())
-        self.wfile.write(b"data: [DONE]\n\n")
+        for event in events:
+            self.wfile.write(event.encode())
 
 
 def _entry(request: ChatRequest, status: int, payload: dict[str, Any], fault: Fault | None) -> LoggedRequest:

@@ -20,6 +20,11 @@ def tokens_in(value: object) -> int:
     return max(1, -(-len(text) // CHARS_PER_TOKEN))
 
 
+def tokens_asked(request: ChatRequest) -> int:
+    """About how long a request is."""
+    return sum(tokens_in(part) for part in (request.messages, request.body.get("tools"), request.schema) if part)
+
+
 def completion_of(request: ChatRequest, reply: Reply, refusal: str = "") -> dict[str, Any]:
     """The body of a `chat.completion`; tool calls have ids that follow from the place in the script."""
     calls = [
@@ -33,7 +38,7 @@ def completion_of(request: ChatRequest, reply: Reply, refusal: str = "") -> dict
     message: dict[str, Any] = {"role": "assistant", "content": reply.content or None, "refusal": refusal or None}
     if calls:
         message["tool_calls"] = calls
-    asked = sum(tokens_in(part) for part in (request.messages, request.body.get("tools"), request.schema) if part)
+    asked = tokens_asked(request)
     said = tokens_in(reply.content) + sum(tokens_in(call["function"]) for call in calls)
     return {
         "id": f"chatcmpl-{request.digest[:24]}",

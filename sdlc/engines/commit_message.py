@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import textwrap
 
-from sdlc.untrusted import visible_text
+from sdlc.untrusted import visible_text, without_orders
 
 MAX_TITLE = 72
 _TYPES = "feat|fix|docs|test|refactor|perf|chore|build|style|revert"
@@ -21,10 +21,11 @@ _TRAILER = re.compile(r"^[A-Za-z][A-Za-z-]*(?:-by|-authored-by|-reviewed-by):", 
 def commit_message(ticket_key: str, summary: str, ended: str = "submitted") -> str:
     """Title, body and a `Ticket:` line, of what the engine says it did.
 
-    Lines that look like a sign-off or a co-author are indented: nobody but people signs.
+    Lines that look like a sign-off or a co-author are indented: nobody but people signs. What a forge would obey,
+    such as `[skip ci]`, is made plain words.
     """
     scope = re.sub(r"[^A-Za-z0-9._-]+", "-", ticket_key).strip("-") or "ticket"
-    lines = visible_text(summary)[0].strip().splitlines()
+    lines = without_orders(visible_text(summary)[0]).strip().splitlines()
     first = " ".join(lines[0].split()).strip("#* ") if lines else ""
     if not first:
         return f"chore({scope}): unfinished work\n\nEnded by: {ended}.\n\nTicket: {ticket_key}\n"

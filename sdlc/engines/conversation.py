@@ -18,14 +18,13 @@ from sdlc.untrusted import visible_text
 
 Message = dict[str, Any]
 
-CONTEXT_CHARS = 240_000
-"""Characters of conversation sent to the model: some 60,000 to 80,000 tokens, what most endpoints take."""
 MAX_CALLS = 32
 """Tool calls carried out of one message; the rest is answered without being done."""
 MAX_REMINDERS = 3
 """Messages without a tool call, one after the other, that end the work as stuck."""
 KEPT_MARKS = 6
 
+_INSTRUCTION = "An instruction from "
 _CUT_STEP = 10
 _KEPT_AT_END = 8
 _WORTH_CUTTING = 400
@@ -40,14 +39,17 @@ You are the coding engine of a software delivery pipeline. You solve one ticket 
 with the tools you are given. Nobody answers questions; decide and go on.
 
 How to work
-1. Look before you change: find the code and the tests that the ticket is about.
-2. Make the smallest change that solves the ticket completely. No unrelated refactoring, no reformatting, \
+1. Begin with a `plan`: the steps to the solution, as far as you see them. Keep it true: call it again with what is \
+done and what has changed, together with the call that comes next.
+2. Look before you change: find the code and the tests that the ticket is about. Calls that don't depend on each \
+other, such as several of `view` and `search`, go into one message.
+3. Make the smallest change that solves the ticket completely. No unrelated refactoring, no reformatting, \
 no new dependency unless the ticket can't be solved without it.
-3. Add or extend a test that fails before your change and passes after it, beside the tests that are there. \
+4. Add or extend a test that fails before your change and passes after it, beside the tests that are there. \
 Never delete, skip or weaken a test to make it pass.
-4. Run the repository's own tests and checks that concern your change, and read what they say.
-5. Follow the repository's rules and the style of the code around. Update docs or changelog where the rules ask for it.
-6. Leave no stray files behind. Finish by calling `submit` with a short summary for the reviewer.
+5. Run the repository's own tests and checks that concern your change, and read what they say.
+6. Follow the repository's rules and the style of the code around. Update docs or changelog where the rules ask for it.
+7. Leave no stray files behind. Finish by calling `submit` with a short summary for the reviewer.
 
 Limits
 - Every answer is at least one tool call. Commands run in a sandbox without network; each starts in the \
@@ -82,15 +84,20 @@ def instruction_message(instruction: Instruction) -> Message:
     quote = "\n".join(f"> {line}".rstrip() for line in text.splitlines())
     return {
         "role": "user",
-        "content": f"An instruction from {by}, who steers this run. It counts for the work from here on:\n\n{quote}",
+        "content": f"{_INSTRUCTION}{by}, who steers this run. It counts for the work from here on:\n\n{quote}",
     }
+
+
+def is_instruction(message: Message) -> bool:
+    """Whether `instruction_message` made it: no other user message begins so."""
+    return bool(message["role"] == "user" and message["content"].startswith(_INSTRUCTION))
 
 
 def reminder(count: int) -> Message:
     left = MAX_REMINDERS - count
     return {
         "role": "user",
-        "content": "Your message had no tool call, so nothing was done. Call `shell`, `edit` or `submit`; "
+        "content": "Your message had no tool call, so nothing was done. Call one, such as `view`, `shell` or `edit`; "
         f"when the work is complete, call `submit`. ({left} more of these and the work ends as it stands.)",
     }
 
@@ -114,6 +121,22 @@ def turns_left_message(left: int) -> Message:
     }
 
 
+def idle_message(idle: int, left: int) -> Message:
+    return {
+        "role": "user",
+        "content": f"No file has changed for {idle} turns. Change something, or call `submit` if the work is complete; "
+        f"after {left} more such turns the work ends as it stands.",
+    }
+
+
+def declined_message() -> Message:
+    return {
+        "role": "user",
+        "content": "The last request was not answered: a content filter declined it. Go on with the next step of the "
+        "ticket in another way.",
+    }
+
+
 def tool_message(call: ToolCall, content: str) -> Message:
     return {"role": "tool", "tool_call_id": call.id, "content": content}
 
@@ -123,7 +146,7 @@ def answer_as_sent(message: Message, turn: int) -> Message:
 
     Arguments that are not a JSON object are wrapped, because many endpoints refuse to read them again.
     """
-    kept: Message = {"role": "assistant", "content": _text_of(message.get("content"))}
+    kept: Message = {"role": "assistant", "content": storable(_text_of(message.get("content")))}
     calls = message.get("tool_calls") or []
     seen: set[str] = set()
     written = []
@@ -133,7 +156,7 @@ def answer_as_sent(message: Message, turn: int) -> Message:
         if not identity or identity in seen:
             identity = f"call_{turn}_{index}"
         seen.add(identity)
-        arguments = _arguments_text(function.get("arguments"))
+        arguments = storable(_arguments_text(function.get("arguments")))
         if _json_object(arguments) is None:
             arguments = json.dumps({"invalid_json": arguments[:2_000]})
         name = re.sub(r"[^A-Za-z0-9_-]", "_", str(function.get("name") or "unnamed"))[:64]
@@ -153,29 +176,47 @@ def calls_of(message: Message) -> list[ToolCall]:
         if arguments is None or set(arguments) == {"invalid_json"}:
             problem = (
                 "The arguments were not a JSON object, so nothing was done. Send the call again with valid JSON; "
-                "mind quotes, backslashes and line ends inside strings. If it was long, make a smaller step."
+                "mind quotes, backslashes, line ends and halves of surrogate pairs inside strings. If it was long, "
+                "make a smaller step."
             )
         calls.append(ToolCall(id=call["id"], name=name, arguments=arguments or {}, problem=problem))
     return calls
 
 
-def for_model(messages: Sequence[Message], limit: int = CONTEXT_CHARS) -> list[Message]:
+def for_model(messages: Sequence[Message], limit: int) -> list[Message]:
     """The conversation within `limit` characters where that is possible: the oldest tool output goes first.
 
-    Cuts move in steps of ten messages, so that an endpoint's prompt cache stays good for some turns.
-    The first two messages and the last eight are never cut.
+    Cuts move in steps of ten messages, so that an endpoint's prompt cache stays good for some turns. The first two
+    messages are never cut, and the last eight only where they are too long by themselves.
     """
-    sizes = [_size(message) for message in messages]
+    boundary = shortened_upto(messages, limit)
+    sent = [_shortened(message) if 2 <= index < boundary else message for index, message in enumerate(messages)]
+    over = sum(map(size, sent)) - limit
+    outputs = [index for index in range(boundary, len(sent)) if sent[index]["role"] == "tool"]
+    if over > 0 and outputs:
+        room = max(0, sum(size(sent[index]) for index in outputs) - over)
+        for index in outputs:
+            cut = cut_middle(sent[index]["content"], max(_WORTH_CUTTING, room // len(outputs) - 100))
+            sent[index] = {**sent[index], "content": cut}
+    return sent
+
+
+def shortened_upto(messages: Sequence[Message], limit: int) -> int:
+    """Before which message old output has to be shortened to come within `limit` characters; at least 2."""
+    sizes = [size(message) for message in messages]
     total = sum(sizes)
-    if total <= limit:
-        return list(messages)
     last = max(2, len(messages) - _KEPT_AT_END)
     boundary = 2
     while boundary < last and total > limit:
         step = range(boundary, min(boundary + _CUT_STEP, last))
-        total -= sum(sizes[index] - _size(_shortened(messages[index])) for index in step)
+        total -= sum(sizes[index] - size(_shortened(messages[index])) for index in step)
         boundary = step.stop
-    return [_shortened(message) if 2 <= index < boundary else message for index, message in enumerate(messages)]
+    return boundary
+
+
+def storable(text: str) -> str:
+    """`text` with halves of surrogate pairs, which JSON can carry and UTF-8 can't, written as `\\ud800`."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def cut_middle(text: str, limit: int) -> str:
@@ -212,6 +253,12 @@ def in_circles(marks: Sequence[str]) -> bool:
     return len(marks) >= 6 and list(marks[-6:-4]) == list(marks[-4:-2]) == list(marks[-2:])
 
 
+def size(message: Message) -> int:
+    """Characters, with something for what is around them on the wire."""
+    calls = message.get("tool_calls") or []
+    return len(message.get("content") or "") + sum(len(call["function"]["arguments"]) + 60 for call in calls) + 20
+
+
 def _shortened(message: Message) -> Message:
     if message["role"] == "tool" and len(message["content"]) > _WORTH_CUTTING:
         first = message["content"].splitlines()[0][:200]
@@ -234,11 +281,6 @@ def _shortened_call(call: Message) -> Message:
     return {**call, "function": {**call["function"], "arguments": json.dumps(short)}}
 
 
-def _size(message: Message) -> int:
-    calls = message.get("tool_calls") or []
-    return len(message.get("content") or "") + sum(len(call["function"]["arguments"]) + 60 for call in calls) + 20
-
-
 def _text_of(content: Any) -> str:
     """Plain text of a content that may be a string, nothing, or a list of parts."""
     if isinstance(content, str):
@@ -257,6 +299,7 @@ def _arguments_text(arguments: Any) -> str:
 def _json_object(text: str) -> dict[str, Any] | None:
     try:
         value = json.loads(text)
-    except ValueError:
+        json.dumps(value, ensure_ascii=False).encode()  # half of a surrogate pair can't be sent again
+    except (ValueError, RecursionError):
         return None
     return value if isinstance(value, dict) else None

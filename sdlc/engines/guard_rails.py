@@ -1,4 +1,4 @@
-"""What a change must not hold when it leaves the engine: pure checks of paths, sizes and added lines.
+"""What a change must not hold when it leaves the engine: pure checks of paths, names, sizes and added lines.
 
 No message of this module ever holds the secret that was found.
 """
@@ -10,10 +10,13 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
-from pathlib import PurePosixPath
 from typing import Protocol
 
 from sdlc.domain import Record
+from sdlc.integrations.git.commit import leads_out
+from sdlc.integrations.git.paths import has_control, path_bytes
+from sdlc.integrations.project.patterns import fits
+from sdlc.policy import named_paths
 
 MAX_FILES = 200
 MAX_LINES = 20_000
@@ -22,39 +25,58 @@ MAX_FINDINGS = 20
 MAX_BINARY_BYTES = 5 * 1024**2
 """Looked at of a file that git calls binary."""
 
-_PROTECTED_FOLDERS = (
-    ".github",
-    ".gitlab",
-    ".circleci",
-    ".buildkite",
-    ".woodpecker",
-    ".forgejo",
-    ".gitea",
-    ".husky",
-    ".sdlc",
+_PROTECTED_FOLDERS = frozenset(
+    (
+        *(".github", ".gitlab", ".gitlab-ci", ".githooks", ".circleci", ".buildkite"),
+        *(".woodpecker", ".forgejo", ".gitea", ".husky", ".sdlc", ".ci"),
+        *(".azure-pipelines", ".semaphore", ".teamcity", ".tekton"),
+    )
 )
 _PROTECTED_NAMES = frozenset(
-    {
-        ".gitlab-ci.yml",
-        ".gitlab-ci.yaml",
-        ".travis.yml",
-        ".drone.yml",
-        ".cirrus.yml",
-        ".woodpecker.yml",
-        "appveyor.yml",
-        ".appveyor.yml",
-        "azure-pipelines.yml",
-        "azure-pipelines.yaml",
-        "bitbucket-pipelines.yml",
-        "jenkinsfile",
-        ".pre-commit-config.yaml",
-        "codeowners",
-        "sdlc.yaml",
-        ".sdlc.yml",
-        ".sdlc.yaml",
-    }
+    (
+        *(".travis.yml", ".travis.yaml", ".drone.yml", ".drone.yaml", ".drone.star", ".drone.jsonnet"),
+        *(".cirrus.yml", ".cirrus.yaml", ".cirrus.star", ".woodpecker.yml", ".woodpecker.yaml", "circle.yml"),
+        *("appveyor.yml", ".appveyor.yml", "bitbucket-pipelines.yml", "buildspec.yml", "buildspec.yaml"),
+        *("cloudbuild.yaml", "cloudbuild.yml", "cloudbuild.json", "jenkinsfile", "azure-pipelines"),
+        *(".pre-commit-config.yaml", ".pre-commit-hooks.yaml"),
+        *("codeowners", "sdlc.yaml", ".sdlc.yml", ".sdlc.yaml"),
+        *(".config", ".vscode"),  # the name itself: a link that stands for the folder
+    )
 )
+"""At the top of the repository."""
+_PROTECTED_PATTERNS = (
+    *("azure-pipelines*.yml", "azure-pipelines*.yaml", "/azure-pipelines/"),
+    *("/lefthook.*", "/.lefthook.*", "/lefthook-local.*", "/.lefthook-local.*"),
+    *("/.config/lefthook.*", "/.config/lefthook-local.*"),
+)
+DEPLOY_PATTERNS = (
+    *("/deploy/", "/.deploy/", "/deployment/", "/deployments/", "/k8s/", "/kubernetes/", "/helm/", "/terraform/"),
+    *("/netlify.toml", "/vercel.json", "/fly.toml", "/render.yaml", "/app.yaml", "/appspec.yml", "/procfile"),
+    *("/heroku.yml", "/railway.json", "/railway.toml", "/serverless.yml", "/skaffold.yaml"),
+    *("/wrangler.toml", "/wrangler.json", "/wrangler.jsonc", "/firebase.json"),
+    *("/.goreleaser.yml", "/.goreleaser.yaml", "*.tf", "*.tf.json"),
+)
+"""What is put into operation as it stands. A pattern with `!` takes one of them back, such as `!/deploy/`."""
+CHECKOUT_PATTERNS = (
+    *("**/.vscode/tasks.json", "**/.vscode/settings.json", ".devcontainer/", ".devcontainer.json", ".envrc"),
+    *("agents.md", "agents.override.md", "claude.md", "claude.local.md", ".mcp.json", ".goosehints"),
+    *(".claude/", ".codex/", ".opencode/", "opencode.json", "opencode.jsonc", ".aider.conf.yml", ".aider.model.*"),
+)
+"""What acts where the branch is checked out, or steers the next engine. A pattern with `!` takes one of them back."""
 _HARMLESS_GIT_NAMES = frozenset({".gitignore", ".gitkeep"})
+_GIT_OWN = re.compile(r"\.git(?:attributes|modules|config|hooks)?\Z")
+
+_IGNORED_IN_NAMES = re.compile("[\u200c-\u200f\u202a-\u202e\u206a-\u206f\ufeff]")
+"""Characters that Apple's file systems leave out when they compare names."""
+_SHORT_NAME = re.compile(r"(?:git|gitmod|gitatt|gitign|mailma|gi[0-9a-f]{4})~[0-9]\Z")
+"""What Windows calls `.git`, `.gitmodules` and their like by their short names."""
+_SUBMODULE_TRICK = re.compile(
+    r"""(?:^|\])\s*(?:update\s*=\s*["']?!"""  # runs a command
+    r"""|(?:url|path)\s*=\s*["']?-"""  # an option of the git that is told it
+    r"""|url\s*=\s*["']?[\w+-]+::)"""  # the program of a remote helper
+    r"""|^\s*\[submodule\s+".*\.\..*"\]""",  # a folder outside of .git/modules
+    re.MULTILINE | re.IGNORECASE,
+)
 
 _SECRETS: tuple[tuple[str, re.Pattern[str]], ...] = (
     ("AWS access key", re.compile(r"\b(?:AKIA|ASIA)[0-9A-Z]{16}\b")),
@@ -103,53 +125,132 @@ class Violations(Record):
     protected: tuple[str, ...] = ()
     secrets: tuple[Secret, ...] = ()
     size: str = ""
+    tricks: tuple[str, ...] = ()
+    """Sentences about what git, or whoever checks the change out, would be fooled by."""
 
     def __bool__(self) -> bool:
-        return bool(self.protected or self.secrets or self.size)
+        return bool(self.protected or self.secrets or self.size or self.tricks)
 
     def __str__(self) -> str:
         """One sentence for each kind, naming paths."""
         parts = []
         if self.protected:
-            parts.append(f"It changes protected paths: {_listed(self.protected)}.")
+            more = f" and {len(self.protected) - 10:,} more" if len(self.protected) > 10 else ""
+            parts.append(f"It changes protected paths: {named_paths(self.protected[:10])}{more}.")
         if self.secrets:
             parts.append(f"It adds what looks like a secret: {_listed([str(secret) for secret in self.secrets])}.")
         if self.size:
             parts.append(self.size)
+        parts += self.tricks[:10]
         return " ".join(parts)
 
 
-def protected_paths(files: Iterable[Changed]) -> tuple[str, ...]:
-    """Paths that steer the pipeline itself; a person decides about changes to them."""
-    names = {name for file in files for name in (file.path, file.old_path) if name and is_protected(name)}
+# --- protected paths ----------------------------------------------------------------------
+
+
+def protected_paths(files: Iterable[Changed], patterns: Sequence[str] = ()) -> tuple[str, ...]:
+    """Paths that steer the pipeline itself, or fit `patterns`; a person decides about changes to them."""
+    names = {name for file in files for name in (file.path, file.old_path) if name and is_protected(name, patterns)}
     return tuple(sorted(names))
 
 
-def is_protected(path: str) -> bool:
-    """Is this path (relative, with slashes) CI, ownership, git or gate configuration?
+def is_protected(path: str, patterns: Sequence[str] = ()) -> bool:
+    """Is this path (as `paths.path_text` writes it) of CI, deployment, owners, git, engines or our own configuration?
 
-    Compared without case, since some file systems don't have it.
+    `patterns` are those of `.gitignore`, after DEPLOY_PATTERNS and CHECKOUT_PATTERNS; the last one that fits decides,
+    but what steers the pipeline is protected whatever they say. Compared without case, since some file systems don't
+    have it.
     """
-    # A name with unusual characters stands in quotation marks, as git writes it.
-    parts = [part.lower() for part in PurePosixPath(path.strip('"')).parts]
+    parts = _name_parts(path)
     if not parts:
         return False
-    if parts[0] in _PROTECTED_FOLDERS or ".git" in parts:
+    if parts[0] in _PROTECTED_FOLDERS or is_gits_own(path):
         return True
     name = parts[-1]
     if name.startswith(".git") and name not in _HARMLESS_GIT_NAMES:
         return True
-    return name in _PROTECTED_NAMES and (len(parts) == 1 or name == "codeowners")
+    if name in _PROTECTED_NAMES and (len(parts) == 1 or name == "codeowners"):
+        return True
+    own = (*DEPLOY_PATTERNS, *CHECKOUT_PATTERNS, *(pattern.lower() for pattern in patterns))
+    # With a slash as well: a link, or a file, may take the place of a folder.
+    places = ("/".join(parts), "/".join([*parts, ""]))
+    return any(fits(place, _PROTECTED_PATTERNS) or fits(place, own) for place in places)
 
 
-def size_problem(files: Sequence[Changed]) -> str:
+def is_gits_own(path: str) -> bool:
+    """Does it tell git what to do: `.gitattributes`, `.gitmodules`? It acts where the branch is checked out."""
+    return any(_GIT_OWN.match(part) for part in _name_parts(path))
+
+
+def _name_parts(path: str) -> list[str]:
+    """The names of a path as file systems compare them that know neither case nor invisible characters."""
+    return [_folded(name) for name in _decoded(path).split("/") if name]
+
+
+def _decoded(path: str) -> str:
+    return path_bytes(path).decode("utf-8", "replace")
+
+
+def _folded(name: str) -> str:
+    """`.GIT. ` and `.git:x` are `.git` on some machine, and so is one with characters in it that nobody sees."""
+    return _IGNORED_IN_NAMES.sub("", name).casefold().partition(":")[0].rstrip(". ")
+
+
+# --- tricks -------------------------------------------------------------------------------
+
+
+def name_problem(path: str) -> str:
+    """Why a file can't have this path, as a sentence; empty if it can."""
+    name = _decoded(path)
+    if has_control(name):
+        return f"The file name {path} has control characters; rename it."
+    parts = re.split(r"[/\\]", name)  # Windows takes a backslash for a slash
+    if name.startswith("/") or not {".", "..", ""}.isdisjoint(parts):
+        return f"{path} is not a path inside of the repository; remove it."
+    if any(_is_git_folder(part) for part in parts):
+        return f"{path} would be read as git's own on some machines; remove it."
+    return ""
+
+
+def link_problem(path: str, target: bytes) -> str:
+    """Why a symbolic link can't stay, as a sentence; empty if it can."""
+    name, shown = path_bytes(path), target.decode("utf-8", "replace")
+    if _folded(_decoded(path).rpartition("/")[2]).startswith(".git"):
+        return f"{path} is a symbolic link; git's own files may not be links, so make it a file."
+    parts = re.split(r"[/\\]", shown)
+    backwards = "\\" in shown and (".." in parts or not parts[0])
+    if leads_out(name, target) or backwards or re.match("[A-Za-z]:", shown) or any(map(_is_git_folder, parts)):
+        return f"{path} is a symbolic link to {shown[:200]!a}, out of the repository; link to a file inside of it."
+    return ""
+
+
+def submodules_problem(path: str, content: bytes) -> str:
+    """Why a file can't stay if it is a `.gitmodules`, as a sentence; empty if it can."""
+    is_list = _folded(_decoded(path).rpartition("/")[2]) == ".gitmodules"
+    if is_list and _SUBMODULE_TRICK.search(content.decode("utf-8", "replace").replace("\\\n", "")):
+        return f"{path} names a submodule that would run a command or lie outside of its place; put it back."
+    return ""
+
+
+def _is_git_folder(name: str) -> bool:
+    folded = _folded(name)
+    return folded == ".git" or bool(_SHORT_NAME.match(folded))
+
+
+# --- size ---------------------------------------------------------------------------------
+
+
+def size_problem(files: Sequence[Changed], max_files: int = MAX_FILES, max_lines: int = MAX_LINES) -> str:
     """Why a change is too large to be reviewed; empty if it isn't."""
     lines = sum(file.added + file.deleted for file in files)
-    if len(files) > MAX_FILES:
-        return f"It changes {len(files):,} files; {MAX_FILES} are the most that can be reviewed."
-    if lines > MAX_LINES:
-        return f"It changes {lines:,} lines; {MAX_LINES:,} are the most that can be reviewed."
+    if len(files) > max_files:
+        return f"It changes {len(files):,} files; {max_files:,} are the most that can be reviewed."
+    if lines > max_lines:
+        return f"It changes {lines:,} lines; {max_lines:,} are the most that can be reviewed."
     return ""
+
+
+# --- secrets ------------------------------------------------------------------------------
 
 
 def secrets_added(diff: str) -> tuple[Secret, ...]:

@@ -1,4 +1,4 @@
-"""The models, behind any OpenAI-compatible endpoint: messages and answers in OpenAI's wire format.
+"""The models, of any OpenAI-compatible endpoint or another provider: messages and answers in OpenAI's wire format.
 
 Retrying is Temporal's: the client itself never repeats a call.
 """
@@ -6,24 +6,25 @@ Retrying is Temporal's: the client itself never repeats a call.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from pydantic import BaseModel, SecretStr, ValidationError
+from pydantic import BaseModel, ValidationError
 
 from sdlc.config import ModelSettings
 from sdlc.domain import Usage
 from sdlc.errors import ConfigurationError, ModelAnswerInvalid, ModelRefused, SdlcError, ServiceUnavailable
-from sdlc.integrations.llm_errors import StructuredOutputUnsupported, redacted, shown_url, translated
-from sdlc.integrations.llm_wire import Wire, from_langchain, json_of, split_tool_calls, strict_schema, to_langchain
+from sdlc.integrations.llm_errors import Asked, StructuredOutputUnsupported, redacted, refused, translated
+from sdlc.integrations.llm_prices import cost, price_of
+from sdlc.integrations.llm_providers import Client, account, check_installed, client
+from sdlc.integrations.llm_wire import Wire, finish_reason, from_langchain, json_of, strict_schema, to_langchain
 
 if TYPE_CHECKING:
+    from langchain_core.language_models import LanguageModelInput
     from langchain_core.messages import AIMessage
-    from langchain_openai import ChatOpenAI
+    from langchain_core.runnables import Runnable
 
-OPENAI = "https://api.openai.com/v1"
 Role = Literal["planner", "coder", "reviewer", "verifier"]
 Schema = TypeVar("Schema", bound=BaseModel)
 
@@ -48,32 +49,54 @@ class Models:
 
     def __init__(self, settings: ModelSettings) -> None:
         self._settings = settings
-        # OPENAI_API_BASE is LangChain's older name; both at once are refused by the configuration.
-        self._url = settings.base_url or os.environ.get("OPENAI_API_BASE") or OPENAI
-        self._secret = settings.api_key.get_secret_value() if settings.api_key else ""
-        self._clients: dict[str, ChatOpenAI] = {}
+        self._account = account(settings)
+        self._secret = self._account.secret
+        self._clients: dict[str, Client] = {}
         self._without_schema: set[str] = set()
 
     def name(self, role: Role, model: str = "") -> str:
         """The model that a call with this role goes to; empty if none is configured."""
-        of_role = self._settings.coder if role == "coder" else self._settings.reviewer
-        return model or of_role or self._settings.name
+        settings = self._settings
+        of_role = {
+            "planner": settings.planner or settings.coder,
+            "coder": settings.coder,
+            "reviewer": settings.reviewer,
+            "verifier": settings.verifier or settings.reviewer,
+        }
+        return model or of_role[role] or settings.name
 
     def configured(self, role: Role) -> bool:
         """Can this role be asked? True says nothing about the endpoint being up."""
-        return bool(self.name(role)) and (bool(self._secret) or self._url != OPENAI)
+        return bool(self.name(role)) and (bool(self._secret) or not self._account.needs_key)
+
+    def require(self, role: Role, model: str = "") -> str:
+        """The model's name, after a look at what can be missing on this machine; no request is made.
+
+        Raises ConfigurationError: no model, no key, or the package of `llm.provider` isn't installed.
+        """
+        name, place = self.name(role, model), self._account
+        if not name:
+            raise ConfigurationError(
+                f"No model is configured: set SDLC_MODEL and {place.key_setting}, and {place.url_setting} for "
+                "another endpoint than the provider's own."
+            )
+        if not self._secret and place.needs_key:
+            raise ConfigurationError(
+                f"{place.key_setting} is not set: set it, or {place.url_setting} for an endpoint that needs none."
+            )
+        check_installed(place.provider)
+        return name
 
     async def chat(
         self, *, role: Role, messages: Sequence[Wire], tools: Sequence[Wire] | None = None, model: str = ""
     ) -> Answer:
         """One call of a model with the conversation so far.
 
-        Raises ServiceUnavailable (429, 5xx, time-out, connection), ModelRefused (key, model, content,
+        Raises ServiceUnavailable (429, 5xx, time-out, connection), ModelRefused (and its kinds: key, content,
         context) and ConfigurationError (no model). A cut answer comes back with `finish_reason` `length`.
         """
-        options: dict[str, Any] = {"tools": list(tools)} if tools else {}
         try:
-            return await self._ask(self._named(role, model), messages, options)
+            return await self._ask(self.require(role, model), messages, tools=tools)
         except StructuredOutputUnsupported as error:  # an endpoint that names these words for another reason
             raise ModelRefused(f"The model endpoint {self.url} refused the request: {error}") from None
 
@@ -85,7 +108,7 @@ class Models:
         Raises as `chat` does, and ModelAnswerInvalid when the second answer is no better;
         `spent` tells what the calls have cost that were made before any of these.
         """
-        name = self._named(role, model)
+        name = self.require(role, model)
         conversation, usage, reason = list(messages), Usage(), ""
         for _ in range(2):
             try:
@@ -104,35 +127,24 @@ class Models:
         """Close the connections; the next call opens them again."""
         clients = list(self._clients.values())
         self._clients.clear()
-        for client in clients:
-            await client.root_async_client.close()
+        for one in clients:
+            await one.close()
 
     @property
     def url(self) -> str:
         """The endpoint as it may be printed."""
-        return shown_url(self._url)
-
-    def _named(self, role: Role, model: str) -> str:
-        name = self.name(role, model)
-        if not name:
-            raise ConfigurationError(
-                "No model is configured: set SDLC_MODEL and OPENAI_API_KEY, and OPENAI_BASE_URL for another "
-                "endpoint than OpenAI's."
-            )
-        if not self._secret and self._url == OPENAI:
-            raise ConfigurationError(
-                "OPENAI_API_KEY is not set: set it, or OPENAI_BASE_URL for an endpoint that needs none."
-            )
-        return name
+        return self._account.shown
 
     async def _ask_for_json(self, name: str, messages: Sequence[Wire], schema: type[BaseModel]) -> Answer:
         wanted = schema.model_json_schema()
         mode = self._settings.structured_output
-        if mode == "json_schema" or (mode == "auto" and name not in self._without_schema):
+        # Of other providers' models, those that take no schema say so each in a way of its own.
+        tried = mode == "auto" and self._account.provider == "openai" and name not in self._without_schema
+        if mode == "json_schema" or tried:
             described = {"name": schema.__name__, "schema": strict_schema(wanted), "strict": True}
             try:
                 return await self._ask(
-                    name, messages, {"response_format": {"type": "json_schema", "json_schema": described}}
+                    name, messages, response_format={"type": "json_schema", "json_schema": described}
                 )
             except StructuredOutputUnsupported as error:
                 if mode == "json_schema":
@@ -141,21 +153,25 @@ class Models:
                     ) from None
                 self._without_schema.add(name)
         try:
-            return await self._ask(name, _with_schema(messages, wanted), {})
+            return await self._ask(name, _with_schema(messages, wanted))
         except StructuredOutputUnsupported as error:
             raise ModelRefused(f"The model endpoint {self.url} refused the request: {error}") from None
 
-    async def _ask(self, name: str, messages: Sequence[Wire], options: dict[str, Any]) -> Answer:
+    async def _ask(
+        self, name: str, messages: Sequence[Wire], *, tools: Sequence[Wire] | None = None, **options: Any
+    ) -> Answer:
         """One HTTP request. Raises our errors, without the client's in their train: Temporal keeps causes."""
         import openai
 
         failure: Exception
         try:
-            message = await self._client(name).ainvoke(to_langchain(messages), **options)
+            message = await self._model(name, tools).ainvoke(to_langchain(messages), **options)
         except openai.LengthFinishReasonError as error:
             return self._cut(name, error.completion)
+        except SdlcError:
+            raise
         except Exception as error:
-            failure = translated(error, url=self.url, model=name, secret=self._secret) or self._of_body(name, error)
+            failure = translated(error, self._asked(name)) or self._of_body(name, error)
         else:
             return self._answer(name, message)
         raise failure from None
@@ -167,43 +183,46 @@ class Models:
         if isinstance(error, IndexError):
             return ModelAnswerInvalid(f"`{name}` at {self.url} answered with nothing.")
         if isinstance(error, ValueError | KeyError | TypeError | AttributeError):
-            said = redacted(str(error), self._secret, limit=160)
-            return ModelRefused(f"{self.url} did not answer with a chat completion; check OPENAI_BASE_URL. ({said})")
+            said, setting = redacted(str(error), self._secret, limit=160), self._account.url_setting
+            if self._account.provider == "openai":
+                return ModelRefused(f"{self.url} did not answer with a chat completion; check {setting}. ({said})")
+            return ModelRefused(f"The client for {self.url} can't make or read the call; check {setting}. ({said})")
         return error
 
     def _answer(self, name: str, message: AIMessage) -> Answer:
-        facts = message.response_metadata
-        used = message.usage_metadata
-        usage = self._usage(name, (used["input_tokens"], used["output_tokens"]) if used else None)
-        reason = facts.get("finish_reason") or ("length" if facts.get("status") == "incomplete" else "stop")
+        facts, used = message.response_metadata, message.usage_metadata
+        model = str(facts.get("model_name") or facts.get("model") or name)
+        usage = Usage(model_calls=1, usd=None)
+        if used is not None:
+            kept = used.get("input_token_details", {}).get("cache_read", 0)
+            usage = self._usage(name, model, used["input_tokens"], used["output_tokens"], kept)
         refusal = message.additional_kwargs.get("refusal")
-        if reason == "content_filter" or refusal:
-            said = f": {redacted(str(refusal), self._secret)}" if refusal else ", stopped by the content filter"
-            raise _with_usage(ModelRefused(f"`{name}` refused to answer{said}"), usage)
-        return Answer(
-            message=from_langchain(message),
-            usage=usage,
-            finish_reason=str(reason),
-            model=str(facts.get("model_name") or name),
-        )
+        if refusal or (reason := finish_reason(facts)) == "content_filter":
+            said = redacted(str(refusal), self._secret) if refusal else "stopped by the content filter"
+            raise _with_usage(refused(self._asked(name), said), usage)
+        return Answer(message=from_langchain(message), usage=usage, finish_reason=reason, model=model)
 
     def _cut(self, name: str, completion: Any) -> Answer:
-        used = completion.usage
-        counts = (used.prompt_tokens, used.completion_tokens) if used else None
-        return Answer({"role": "assistant", "content": ""}, self._usage(name, counts), "length", name)
+        used, usage = completion.usage, Usage(model_calls=1, usd=None)
+        if used is not None:
+            kept = getattr(used.prompt_tokens_details, "cached_tokens", None) or 0
+            usage = self._usage(name, completion.model, used.prompt_tokens, used.completion_tokens, kept)
+        return Answer({"role": "assistant", "content": ""}, usage, "length", name)
 
-    def _usage(self, name: str, counts: tuple[int, int] | None) -> Usage:
-        """Tokens and USD; without the endpoint's own count the cost is unknown, whatever the price."""
-        if counts is None:
-            return Usage(model_calls=1, usd=None)
-        price = self._settings.prices.get(name)
-        usd = round((counts[0] * price.input + counts[1] * price.output) / 1_000_000, 6) if price else None
-        return Usage(model_calls=1, input_tokens=counts[0], output_tokens=counts[1], usd=usd)
+    def _usage(self, name: str, answered: str, read: int, written: int, kept: int) -> Usage:
+        price = price_of(self._settings.prices, answered, name)
+        usd = cost(price, input_tokens=read, output_tokens=written, cached_tokens=kept)
+        return Usage(model_calls=1, input_tokens=read, output_tokens=written, usd=usd)
 
-    def _client(self, name: str) -> ChatOpenAI:
+    def _model(self, name: str, tools: Sequence[Wire] | None) -> Runnable[LanguageModelInput, AIMessage]:
         if name not in self._clients:
-            self._clients[name] = _chat_openai(self._settings, name, self._url, self._secret)
-        return self._clients[name]
+            self._clients[name] = client(self._account, name)
+        chat = self._clients[name].chat
+        # LangChain puts the tools into the provider's own form.
+        return chat.bind_tools(tools) if tools else chat
+
+    def _asked(self, name: str) -> Asked:
+        return Asked(self.url, name, self._secret, self._account.key_setting, self._account.url_setting)
 
 
 def spent(error: BaseException) -> Usage:
@@ -248,42 +267,3 @@ def _with_schema(messages: Sequence[Wire], schema: dict[str, Any]) -> list[Wire]
     if first.get("role") != "system":
         return [{"role": "system", "content": asked}, *messages]
     return [{**first, "content": f"{first['content']}\n\n{asked}"}, *rest]
-
-
-def _chat_openai(settings: ModelSettings, name: str, url: str, secret: str) -> ChatOpenAI:
-    """A client for one model. Imported here: LangChain takes longer to import than the command line may take."""
-    import openai
-    from langchain_core.outputs import ChatResult
-    from langchain_openai import ChatOpenAI
-
-    class Chat(ChatOpenAI):
-        def _create_chat_result(
-            self, response: dict[str, Any] | openai.BaseModel, generation_info: dict[str, Any] | None = None
-        ) -> ChatResult:
-            """Takes the tool calls out before LangChain parses them: it fails on arguments that are no object."""
-            if not isinstance(response, dict | openai.BaseModel):
-                return super()._create_chat_result(response, generation_info)
-            body = response if isinstance(response, dict) else response.model_dump(warnings=False)
-            said = [choice.get("message") or {} for choice in body.get("choices") or ()]
-            calls = [message.pop("tool_calls", None) or () for message in said]
-            result = super()._create_chat_result(body, generation_info)
-            for generation, raw, message in zip(result.generations, calls, said, strict=False):
-                valid, invalid = split_tool_calls(raw)
-                generation.message.tool_calls = valid  # type: ignore[attr-defined]
-                generation.message.invalid_tool_calls = invalid  # type: ignore[attr-defined]
-                if message.get("refusal"):
-                    generation.message.additional_kwargs["refusal"] = message["refusal"]
-            return result
-
-    return Chat(
-        model=name,
-        base_url=url,
-        api_key=SecretStr(secret or "none-needed"),
-        timeout=settings.timeout_seconds,
-        max_retries=0,
-        max_completion_tokens=settings.max_output_tokens,
-        # Other endpoints know chat completions alone; at OpenAI's own LangChain picks what the model has.
-        use_responses_api=None if url == OPENAI else False,
-        # LangChain shares one connection pool per process, also between event loops; ours lives with this object.
-        http_async_client=openai.DefaultAsyncHttpxClient(timeout=settings.timeout_seconds),
-    )

@@ -83,6 +83,27 @@ def _call(name: str | None, arguments: str | None, identity: str | None) -> Wire
     }
 
 
+_FINISHED = {
+    "end_turn": "stop",
+    "stop_sequence": "stop",
+    "pause_turn": "stop",
+    "tool_use": "tool_calls",
+    "max_tokens": "length",
+    "model_context_window_exceeded": "length",
+    **dict.fromkeys(("refusal", "safety", "recitation", "blocklist", "prohibited_content", "spii"), "content_filter"),
+}
+"""What Anthropic and Google call it, in OpenAI's words."""
+
+
+def finish_reason(facts: Mapping[str, Any]) -> str:
+    """Why an answer ended, in OpenAI's words, from the metadata of LangChain's message."""
+    if (facts.get("prompt_feedback") or {}).get("block_reason"):
+        return "content_filter"
+    said = facts.get("finish_reason") or facts.get("stop_reason")
+    reason = str(said or ("length" if facts.get("status") == "incomplete" else "stop")).lower()
+    return _FINISHED.get(reason, reason)
+
+
 def json_of(text: str) -> Any:
     """The JSON value of a model's answer, out of a code fence if it is in one.
 

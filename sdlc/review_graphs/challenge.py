@@ -101,7 +101,7 @@ class ChallengeCall:
         fingerprint = self._finding.fingerprint
         try:
             answer, usage = await self._services.models.structured(
-                role="reviewer", messages=await self._messages(), schema=ChallengeAnswer
+                role="verifier", messages=await self._messages(), schema=ChallengeAnswer
             )
         except (ModelAnswerInvalid, ModelRefused) as error:
             failed = Challenge(

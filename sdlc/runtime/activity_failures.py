@@ -11,7 +11,12 @@ import structlog
 from pydantic import ValidationError
 from temporalio import activity
 from temporalio.exceptions import ApplicationError, FailureError
-from temporalio.worker import ActivityInboundInterceptor, ExecuteActivityInput, Interceptor
+from temporalio.worker import (
+    ActivityInboundInterceptor,
+    ActivityOutboundInterceptor,
+    ExecuteActivityInput,
+    Interceptor,
+)
 
 from sdlc.errors import FinalError, SdlcError, ServiceUnavailable, UsageError
 from sdlc.integrations.heartbeat import heartbeats
@@ -36,10 +41,26 @@ class ActivityInterceptor(Interceptor):
         return _Inbound(next, self._redactor)
 
 
+class _Outbound(ActivityOutboundInterceptor):
+    """A heartbeat that says nothing repeats what was said last, also by an earlier attempt: details are all that a
+    successor learns."""
+
+    def __init__(self, next: ActivityOutboundInterceptor) -> None:
+        super().__init__(next)
+        self._said = tuple(activity.info().heartbeat_details)
+
+    def heartbeat(self, *details: Any) -> None:
+        self._said = details or self._said
+        super().heartbeat(*self._said)
+
+
 class _Inbound(ActivityInboundInterceptor):
     def __init__(self, next: ActivityInboundInterceptor, redactor: Redactor) -> None:
         super().__init__(next)
         self._redactor = redactor
+
+    def init(self, outbound: ActivityOutboundInterceptor) -> None:
+        super().init(_Outbound(outbound))
 
     async def execute_activity(self, input: ExecuteActivityInput) -> Any:
         info = activity.info()

@@ -28,7 +28,8 @@ _SHAPES = re.compile(
     | \b (?:AKIA|ASIA)[0-9A-Z]{16} \b
     | \b AIza[0-9A-Za-z_-]{30,}
     | \b ATATT[0-9A-Za-z_=-]{20,}
-    | \b eyJ[A-Za-z0-9_-]{10,}\.eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]+
+    # From the first letter of a word on, and with what a dash parts from it: begun at every `-eyJ` it takes squares.
+    | (?<![A-Za-z0-9_-]) (?:[A-Za-z0-9_-]{0,31}[_-])? eyJ[A-Za-z0-9_-]{10,}\.eyJ[A-Za-z0-9_-]{10,}(?:\.[A-Za-z0-9_-]+)?
     | (?<=Bearer\ ) [A-Za-z0-9._~+/=-]{8,}
     | (?<=Basic\ ) [A-Za-z0-9+/=]{12,}
     | (?<=://) [^\s/@:]* : [^\s/@]+ (?=@)

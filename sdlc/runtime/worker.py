@@ -68,10 +68,12 @@ def build_worker(
 
 def workflows() -> Sequence[type]:
     """The workflow classes, also for a Replayer."""
+    from sdlc.alone import AloneWorkflow
+    from sdlc.sub_issues import SubIssueWorkflow
     from sdlc.work_loop import WorkLoopWorkflow
     from sdlc.workflow import SdlcWorkflow
 
-    return [SdlcWorkflow, WorkLoopWorkflow]
+    return [SdlcWorkflow, WorkLoopWorkflow, SubIssueWorkflow, AloneWorkflow]
 
 
 def workflow_runner() -> SandboxedWorkflowRunner:
@@ -85,6 +87,9 @@ def activities(services: Services) -> list[Callable[..., Any]]:
     from sdlc.steps.approval import ApprovalSteps
     from sdlc.steps.brief import BriefSteps
     from sdlc.steps.close_story import CloseSteps
+    from sdlc.steps.engine import EngineSteps
+    from sdlc.steps.merging import MergingSteps
+    from sdlc.steps.planning import PlanningSteps
     from sdlc.steps.pull_request import PullRequestSteps
     from sdlc.steps.select_task import SelectSteps
     from sdlc.steps.testing import TestingSteps
@@ -92,7 +97,10 @@ def activities(services: Services) -> list[Callable[..., Any]]:
     found: list[Callable[..., Any]] = []
     for steps in (
         SelectSteps(services),
+        PlanningSteps(services),
         BriefSteps(services),
+        EngineSteps(services, Redactor.of(services.settings)),
+        MergingSteps(services),
         TestingSteps(services),
         AcceptanceSteps(services),
         PullRequestSteps(services),

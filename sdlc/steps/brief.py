@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import posixpath
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +22,22 @@ if TYPE_CHECKING:
     from sdlc.integrations.git.objects import GitObjects
     from sdlc.integrations.services import Services
 
-RULE_FILES = ("AGENTS.md", "CLAUDE.md", "CONTRIBUTING.md", ".github/CONTRIBUTING.md", "docs/CONTRIBUTING.md")
+RULE_FILES = (
+    *(
+        "agents.md",
+        "agent.md",
+        ".github/agents.md",
+        "claude.md",
+        ".claude/claude.md",
+        ".github/copilot-instructions.md",
+    ),
+    *("contributing.md", "contributing.rst", ".github/contributing.md", "docs/contributing.md"),
+)
+"""In the order in which they are told; as the base commit spells them."""
+_FOLDER_RULES = ("agents.md", "claude.md")
+_MOST_FOLDER_RULES = 4
+"""Of single folders that are told; more are named."""
+_MOST_NAMED_RULES = 20
 _MAX_RULE_CHARS = 64_000
 _MAX_EXCERPTS = 18_000
 """Characters of all logs together."""
@@ -44,9 +60,13 @@ class BriefSteps:
         """
         objects = await self._services.workspaces.objects(request.change.repository)
         changed, diff = await _so_far(objects, request)
+        base = request.change.base_sha
+        files = await objects.list_files(base)
+        rules, more = await _rules(objects, base, files, changed)
         material = Material(
-            rules=await _rules(objects, request.change.base_sha),
-            commands=await _commands(objects, request.change.base_sha),
+            rules=rules,
+            more_rules=more,
+            commands=await _commands(objects, base, files),
             changed_files=changed,
             diff=diff,
             findings=await self._findings(request),
@@ -105,19 +125,43 @@ async def _so_far(objects: GitObjects, request: BriefRequest) -> tuple[tuple[str
     return tuple(file.path for file in files), diff
 
 
-async def _rules(objects: GitObjects, base: str) -> dict[str, str]:
-    """Rule files of the base commit: a change can't rewrite the rules it is made under."""
+async def _rules(
+    objects: GitObjects, base: str, files: Sequence[str], changed: Sequence[str]
+) -> tuple[dict[str, str], tuple[str, ...]]:
+    """Rule files of the base commit, and those of folders that are only named.
+
+    A change can't rewrite the rules it is made under. Of folders those come first in which something was changed.
+    """
+    top = sorted(
+        (path for path in files if path.lower() in RULE_FILES), key=lambda path: RULE_FILES.index(path.lower())
+    )
+    below = [path for path in files if path.lower().endswith(tuple(f"/{name}" for name in _FOLDER_RULES))]
+    below = [path for path in below if path not in top]
+    concerned = [path for path in below if any(name.startswith(_folder(path)) for name in changed)]
+    told = concerned[:_MOST_FOLDER_RULES]
     rules: dict[str, str] = {}
-    for path in RULE_FILES:
-        content = await objects.show(base, path)
-        if content and content.strip():
-            rules[path] = content.decode("utf-8", "replace")[:_MAX_RULE_CHARS]
-    return rules
+    for path in [*top, *told]:
+        text = await _rule_text(objects, base, path)
+        # Of a symbolic link, such as CLAUDE.md to AGENTS.md, git shows where it leads to.
+        target = posixpath.normpath(_folder(path) + text)
+        if "\n" not in text and target in files:
+            text = await _rule_text(objects, base, target)
+        if text and text not in rules.values():
+            rules[path] = text
+    return rules, tuple(path for path in dict.fromkeys([*concerned, *below]) if path not in told)[:_MOST_NAMED_RULES]
 
 
-async def _commands(objects: GitObjects, base: str) -> dict[str, tuple[str, ...]]:
+async def _rule_text(objects: GitObjects, base: str, path: str) -> str:
+    return (await objects.show(base, path) or b"").decode("utf-8", "replace").strip()[:_MAX_RULE_CHARS]
+
+
+def _folder(path: str) -> str:
+    """`a/b/` of `a/b/c`; empty at the top."""
+    return path[: path.rfind("/") + 1]
+
+
+async def _commands(objects: GitObjects, base: str, files: Sequence[str]) -> dict[str, tuple[str, ...]]:
     """What discovery and `.sdlc.yml` of the base commit say about how it is tested."""
-    files = await objects.list_files(base)
     wanted = wanted_files(files)
     tests = [path for path in wanted if is_test(path)][:_MOST_TESTS_READ]
     texts = {}

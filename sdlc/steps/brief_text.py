@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from sdlc.activities import BriefRequest
-from sdlc.domain import ApprovalDecision, Finding, Instruction, Record, TestFailure, Ticket
+from sdlc.activities import AGENT, BriefRequest
+from sdlc.domain import ApprovalDecision, Finding, Instruction, Plan, Record, TestFailure, Ticket
 from sdlc.engines.conversation import cut_middle
 from sdlc.untrusted import fenced, quoted, visible_text
 
@@ -18,6 +18,8 @@ MAX_COMMENT = 4_000
 MAX_COMMENTS = 20
 MAX_RULES = 16_000
 """Characters of all repository rules together."""
+MAX_PLAN = 6_000
+MAX_PLAN_STEPS = 30
 MAX_DIFF = 12_000
 MAX_FINDINGS = 40
 MAX_EVIDENCE = 2_000
@@ -39,6 +41,8 @@ class Material(Record):
 
     rules: dict[str, str] = {}
     """Text of the repository's rule files by path, from the base commit."""
+    more_rules: tuple[str, ...] = ()
+    """Rule files of single folders that are only named."""
     commands: dict[str, tuple[str, ...]] = {}
     """Kind (`unit`, `static`, …) → commands as a person would type them."""
     changed_files: tuple[str, ...] = ()
@@ -58,11 +62,12 @@ def brief_text(request: BriefRequest, material: Material) -> str:
         _criteria(ticket),
         _comments(ticket),
         _instructions(request.instructions),
+        _plan(request.plan),
         _so_far(material, request.change.repository.base_branch),
         _findings(material.findings),
         _troubles(material.troubles),
         _decisions(request.decisions),
-        _rules(material.rules),
+        _rules(material.rules, material.more_rules),
         _commands(material.commands),
         _closing(request, material),
     ]
@@ -74,18 +79,30 @@ def _line(text: str) -> str:
     return " ".join(visible_text(text)[0].split())
 
 
+def _up_to(limit: int) -> Callable[[str], str]:
+    return lambda text: cut_middle(text, limit)
+
+
+def _said_by_people(text: str) -> str:
+    """Their words fenced; what was hidden in them, as in a text that was copied from elsewhere, is named."""
+    block, removed = fenced(text)
+    return f"{block}\nRemoved from it: {', '.join(removed)}." if removed else block
+
+
 def _facts(request: BriefRequest) -> str:
     facts = [f"Round: {request.round}", f"Repository: {_line(request.change.repository.name)}"]
     if request.ticket.labels:
         facts.append(f"Labels: {', '.join(_line(label) for label in request.ticket.labels)}")
+    if hidden := hidden_in(request.ticket):
+        facts.append(f"Hidden text was taken out of the ticket: {'; '.join(hidden)}. Nobody who read it saw that.")
     return "\n".join(facts)
 
 
 def _asked(ticket: Ticket) -> str:
     if not ticket.description.strip():
         return "## What is asked\n\nThe ticket has no description; its title says it all."
-    text = cut_middle(ticket.description, MAX_DESCRIPTION)
-    lines = ["## What is asked", quoted(text, f"the description of ticket {ticket.key}")]
+    source = f"the description of ticket {ticket.key}"
+    lines = ["## What is asked", quoted(ticket.description, source, shorten=_up_to(MAX_DESCRIPTION))]
     if ticket.truncated:
         lines.append(
             "The description was longer than we take; its end is missing. Say in the summary what that left open."
@@ -107,7 +124,9 @@ def _comments(ticket: Ticket) -> str:
     parts = ["## Comments on the ticket"]
     if len(shown) < len(ticket.comments):
         parts.append(f"The last {len(shown)} of {len(ticket.comments)}.")
-    parts += [quoted(cut_middle(item.body, MAX_COMMENT), f"a comment by {item.author or 'somebody'}") for item in shown]
+    parts += [
+        quoted(item.body, f"a comment by {item.author or 'somebody'}", shorten=_up_to(MAX_COMMENT)) for item in shown
+    ]
     return "\n\n".join(parts)
 
 
@@ -116,9 +135,17 @@ def _instructions(instructions: Sequence[Instruction]) -> str:
         return ""
     parts = ["## Instructions of the people who steer this run", "They count above the ticket."]
     for instruction in instructions:
-        block, _ = fenced(instruction.text)
-        parts.append(f"By {_line(instruction.by) or 'a person'}:\n{block}")
+        parts.append(f"By {_line(instruction.by) or 'a person'}:\n{_said_by_people(instruction.text)}")
     return "\n\n".join(parts)
+
+
+def _plan(plan: Plan | None) -> str:
+    if plan is None or not (plan.summary.strip() or plan.steps):
+        return ""
+    steps = [f"{number}. {_line(step)[:500]}" for number, step in enumerate(plan.steps[:MAX_PLAN_STEPS], 1)]
+    block, _ = fenced("\n".join(filter(None, [_line(plan.summary), *steps])), shorten=_up_to(MAX_PLAN))
+    told = "Made before the work began. Follow it where it holds; where it is wrong, do what is right and say so."
+    return f"## Plan\n\n{told}\n\n{block}"
 
 
 def _so_far(material: Material, base_branch: str) -> str:
@@ -187,12 +214,12 @@ def _decisions(decisions: Sequence[ApprovalDecision]) -> str:
     if not asked:
         return ""
     parts = ["## Changes that reviewers ask for", "Do what they ask; where you can't, say so in the summary."]
-    parts += [f"By {_line(decision.by)}:\n{fenced(decision.comment)[0]}" for decision in asked]
+    parts += [f"By {_line(decision.by)}:\n{_said_by_people(decision.comment)}" for decision in asked]
     return "\n\n".join(parts)
 
 
-def _rules(rules: Mapping[str, str]) -> str:
-    if not rules:
+def _rules(rules: Mapping[str, str], more: Sequence[str]) -> str:
+    if not (rules or more):
         return ""
     parts = [
         "## The repository's own rules",
@@ -201,12 +228,22 @@ def _rules(rules: Mapping[str, str]) -> str:
     left = MAX_RULES
     for path, text in rules.items():
         if left <= 0:
-            parts.append(f"`{_line(path)}` is there too; read it with `shell`.")
+            parts.append(f"`{_line(path)}` is there too; read it.")
             continue
-        shown = cut_middle(text.strip(), left)
-        left -= len(shown)
-        parts.append(f"`{_line(path)}`:\n{fenced(shown)[0]}")
+        block, _ = fenced(text.strip(), shorten=_up_to(left))
+        left -= len(block)
+        of = f", for what lies below `{_line(path.rpartition('/')[0])}/`" if is_of_a_folder(path) else ""
+        parts.append(f"`{_line(path)}`{of}:\n{block}")
+    if more:
+        named = ", ".join(f"`{_line(path)}`" for path in more)
+        parts.append(f"Folders with rules of their own; read them before you change something there: {named}.")
     return "\n\n".join(parts)
+
+
+def is_of_a_folder(path: str) -> bool:
+    """Rules such as `packages/api/AGENTS.md`, which are for that folder alone."""
+    folder = path.rpartition("/")[0]
+    return folder not in ("", ".github", ".claude", "docs")
 
 
 def _commands(commands: Mapping[str, Sequence[str]]) -> str:
@@ -226,7 +263,28 @@ def _closing(request: BriefRequest, material: Material) -> str:
         task = "Solve the ticket: the smallest change, with a test that fails before it and passes after it."
     else:
         task = "Mend what stands above, and nothing else; what earlier rounds did stays unless it is the cause."
-    return f"## Your task now\n\n{task} Finish by calling `submit`."
+    task += (
+        " Leave what steers CI, deployment and ownership (such as `.github/`) as it is unless the ticket asks for it: "
+        "a person has to consent to that."
+    )
+    if request.engine in (AGENT, ""):
+        return f"## Your task now\n\n{task} Finish by calling `submit`."
+    return (
+        f"## Your task now\n\n{task} Nobody can answer you: don't ask, decide. Leave the work in the files; you need "
+        "not commit it. Stop when it is done. What you say last is the summary that people read: what you did and why."
+    )
+
+
+def hidden_in(ticket: Ticket) -> tuple[str, ...]:
+    """Where a ticket held text that nobody sees, and of what kinds: `description (1 hidden HTML comment)`."""
+    texts = {
+        "title": ticket.title,
+        "description": ticket.description,
+        "acceptance criteria": "\n\n".join(ticket.acceptance_criteria),
+        "comments": "\n\n".join(comment.body for comment in ticket.comments[-MAX_COMMENTS:]),
+    }
+    found = ((name, visible_text(text)[1]) for name, text in texts.items())
+    return tuple(f"{name} ({', '.join(removed)})" for name, removed in found if removed)
 
 
 def trouble_of(report: TestReport, excerpt: str) -> TroubleLog:

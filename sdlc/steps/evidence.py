@@ -21,12 +21,14 @@ from sdlc.domain import (
     TestReport,
     Ticket,
     Usage,
+    Waiver,
 )
 from sdlc.finding_comment import place
 from sdlc.markdown import cell, code, code_cell, inline, link, quote
 from sdlc.naming import counted
 from sdlc.review_graphs.reviewed import by_severity
-from sdlc.steps.not_verified import not_verified, proof_tests, report_of
+from sdlc.steps.brief_text import hidden_in
+from sdlc.steps.not_verified import NO_SANDBOX, is_sandboxed, not_verified, proof_tests, report_of
 from sdlc.untrusted import visible_text
 
 MAX_BODY = 60_000
@@ -43,10 +45,11 @@ _MOST_FAILURES = 50
 _ROOM = {
     "Open": 12_000,
     "What and why": 9_000,
-    "Acceptance criteria": 8_000,
-    "Why it can be trusted": 16_000,
+    "Acceptance criteria": 7_000,
+    "Protected paths": 3_000,
+    "Why it can be trusted": 15_000,
     "Not verified": 6_000,
-    "Waived by people": 5_000,
+    "Waived by people": 4_000,
     "This run": 2_500,
 }
 
@@ -59,12 +62,15 @@ def pull_request_body(evidence: Evidence) -> str:
         "What and why": _what_and_why(evidence),
         "Acceptance criteria": _criteria(evidence.ticket),
         "Open": _open(evidence),
+        "Protected paths": _protected(evidence),
         "Why it can be trusted": _trust(evidence),
         "Not verified": [f"- {line}" for line in not_verified(evidence)],
         "Waived by people": _waivers(evidence),
         "This run": _this_run(evidence),
     }
     parts = [headline(evidence)]
+    if not is_sandboxed(evidence):
+        parts.append(f"> **{NO_SANDBOX}** It could do all that the worker may do.")
     parts += [f"## {title}\n\n{_within(lines, _ROOM[title])}" for title, lines in sections.items() if lines]
     return "\n\n".join([*parts, markdown.hidden(evidence.run.marker)]) + "\n"
 
@@ -81,6 +87,8 @@ def headline(evidence: Evidence) -> str:
         ),
         _proof_in_short(len(proof_tests(evidence))),
     ]
+    if protected := _consents(evidence):
+        facts.append(f"{counted(len(protected), 'protected path')} changed")
     unverified = len(not_verified(evidence))
     if unverified:
         facts.append(f"{unverified} not verified")
@@ -102,6 +110,11 @@ def _what_and_why(evidence: Evidence) -> list[str]:
     lines = [f"{link(ticket.key, ticket.url)}: {inline(ticket.title, 300)}", ""]
     if ticket.description.strip():
         lines += [*quote(ticket.description, 3_000).splitlines(), ""]
+    if hidden := hidden_in(ticket):
+        lines += [
+            f"The ticket holds text that readers don't see; it was kept from the models: {'; '.join(hidden)}.",
+            "",
+        ]
     if evidence.summary.strip():
         lines += ["What the engine says it did:", "", *quote(evidence.summary, 2_000).splitlines(), ""]
     lines.append(
@@ -150,7 +163,9 @@ def _waivers(evidence: Evidence) -> list[str]:
     known = {finding.fingerprint: finding for report in evidence.panel_reports for finding in report.findings}
     lines = []
     for waiver in evidence.waivers:
-        named = waiver.fingerprints
+        named = [name for name in waiver.fingerprints if not policy.consented_paths([name])]
+        if waiver.fingerprints and not named:
+            continue  # consent to protected paths has a section of its own
         lines.append(f"- {inline(waiver.by, 100)}: {inline(waiver.reason, 500)}")
         lines += [f"  - {_obstacle(fingerprint, known)}" for fingerprint in named[:20]]
         lines += [f"  - and {len(named) - 20} more"] if len(named) > 20 else []
@@ -169,6 +184,30 @@ def _obstacle(fingerprint: str, known: dict[str, Finding]) -> str:
     if at:
         return f"{code(name, 100)} on {code(sha[:10])}"
     return f"{code(fingerprint, 100)}, which is not found any more"
+
+
+# --- protected paths ----------------------------------------------------------------------
+
+
+def _consents(evidence: Evidence) -> dict[str, Waiver | None]:
+    """The protected paths that the change touches, and the word of a person to it; None: the settings let it be."""
+    given = {path: waiver for waiver in evidence.waivers for path in policy.consented_paths(waiver.fingerprints)}
+    touched = evidence.protected or sorted(given)
+    return {path: given.get(path) for path in touched}
+
+
+def _protected(evidence: Evidence) -> list[str]:
+    lines: list[str] = []
+    by_word: dict[Waiver | None, list[str]] = {}
+    for path, waiver in _consents(evidence).items():
+        by_word.setdefault(waiver, []).append(code(path, 200))
+    for waiver, paths in by_word.items():
+        shown = ", ".join(paths[:20]) + (f" and {len(paths) - 20} more" if len(paths) > 20 else "")
+        if waiver is None:
+            lines.append(f"- {shown}: let through by the settings (`guard.consent`); nobody was asked")
+        else:
+            lines.append(f"- {shown}: consent by {inline(waiver.by, 100)}: {inline(waiver.reason, 500)}")
+    return lines
 
 
 # --- why it can be trusted ----------------------------------------------------------------
@@ -275,14 +314,30 @@ def _this_run(evidence: Evidence) -> list[str]:
     started = f", started by {inline(evidence.starter, 100)}" if evidence.starter else ""
     return [
         f"- Run {link(run.workflow_id, run.link)}{started}",
+        f"- {_engine(evidence)}",
         f"- Rounds in which findings or failures were mended: {evidence.fix_rounds}",
         f"- {cost(evidence.usage)}",
     ]
 
 
+def _engine(evidence: Evidence) -> str:
+    """`Engine: aider 0.86.2 with model-x; 40 turns`, and whether it outlived its worker."""
+    named = code(evidence.engine, 100) if evidence.engine else "the built-in agent"
+    models = ", ".join(code(model, 100) for model in evidence.models[:10])
+    said = f"Engine: {named}{f' with {models}' if models else ''}"
+    if evidence.turns:
+        said += f"; {counted(evidence.turns, 'turn')}"
+    if evidence.taken_over:
+        times = "once" if evidence.taken_over == 1 else f"{evidence.taken_over} times"
+        said += f". Its worker was lost {times}, and another went on from what had been kept"
+    return said
+
+
 def cost(usage: Usage) -> str:
     """`12 model calls, 3,400 tokens in, 560 out, 0.12 USD`; an unknown cost is said to be unknown."""
     usd = "cost unknown" if usage.usd is None else f"{usage.usd:.2f} USD"
+    if usage.usd and usage.usd < 0.005:
+        usd = "less than 0.01 USD"
     calls = counted(usage.model_calls, "model call")
     return f"{calls}, {usage.input_tokens:,} tokens in, {usage.output_tokens:,} out, {usd}"
 

@@ -40,7 +40,8 @@ class Touched:
     """It changes what decides about every test."""
 
     @classmethod
-    def of(cls, changed: Iterable[ChangedFile]) -> Touched:
+    def of(cls, changed: Iterable[ChangedFile], *, selects_anew: bool = False) -> Touched:
+        """`selects_anew`: it changes what a file of many purposes, such as pyproject.toml, tells the test runner."""
         changed = list(changed)
         before = {file.old_path or file.path for file in changed if file.status != "A"}
         names = {PurePosixPath(path).name for file in changed for path in (file.path, file.old_path)}
@@ -48,7 +49,7 @@ class Touched:
             before=frozenset(path for path in before if is_test(path)),
             after=frozenset(file.path for file in changed if file.status != "D"),
             moved={file.old_path: file.path for file in changed if file.status == "R"},
-            all_tests=not _DECIDE_ON_ALL.isdisjoint(names),
+            all_tests=selects_anew or not _DECIDE_ON_ALL.isdisjoint(names),
         )
 
     def __bool__(self) -> bool:

@@ -10,6 +10,13 @@ from sdlc.markdown import code, inline
 from sdlc.naming import counted
 from sdlc.progress import Step, StepState
 
+NO_SANDBOX = "Code of the repository was run without a sandbox (`sandbox.kind: none`)."
+
+
+def is_sandboxed(evidence: Evidence) -> bool:
+    """Whether everything that was run of the repository was run in a sandbox, as far as the reports tell."""
+    return evidence.sandboxed and not any(report.commands and not report.sandboxed for report in evidence.tests)
+
 
 def not_verified(evidence: Evidence) -> list[str]:
     """What nobody and nothing has looked at, each in a sentence; never to be taken for fine."""
@@ -89,8 +96,8 @@ def _tests_not_verified(evidence: Evidence) -> Iterable[str]:
             yield f"{name}{note}."
         if report.head_sha != evidence.change.head_sha:
             yield f"{name} ran on {code(report.head_sha[:10])}, which is not the head."
-    if any(report.commands and not report.sandboxed for report in evidence.tests):
-        yield "Code of the repository was run without a sandbox (`sandbox.kind: none`)."
+    if not is_sandboxed(evidence):
+        yield NO_SANDBOX
 
 
 def _ci_not_verified(evidence: Evidence) -> Iterable[str]:

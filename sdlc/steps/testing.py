@@ -20,6 +20,7 @@ from sdlc.integrations.project.plan import Command
 from sdlc.integrations.project.test_files import is_python_test
 from sdlc.integrations.services import Services
 from sdlc.integrations.workspace import Workspace
+from sdlc.review_graphs.checks.quality.settings import sections
 from sdlc.steps.baselines import Baselines
 from sdlc.steps.command_run import CommandRun, CommandRunner, Deadline, Selection
 from sdlc.steps.gone_tests import Touched, gone_tests, may_run, tells_which_ran
@@ -140,7 +141,18 @@ class _Session:
     async def _touched_tests(self, workspace: Workspace) -> Touched:
         if self._kind is TestKind.STATIC or self._change.is_empty:
             return Touched()
-        return Touched.of(await workspace.changed_files(self._change.base_sha, self._change.head_sha))
+        changed = await workspace.changed_files(self._change.base_sha, self._change.head_sha)
+        return Touched.of(changed, selects_anew=await self._selects_anew(workspace, {file.path for file in changed}))
+
+    async def _selects_anew(self, workspace: Workspace, changed: set[str]) -> bool:
+        """Does the change tell pytest something else, in a file that is for other things as well?"""
+        for name in changed & {"pyproject.toml", "tox.ini", "setup.cfg"}:
+            shas = (self._change.base_sha, self._change.head_sha)
+            texts = [(await workspace.show(sha, name) or b"").decode("utf-8", "replace") for sha in shas]
+            before, after = (sections(name, text).get("pytest") for text in texts)
+            if before != after:
+                return True
+        return False
 
     async def _compare(self, attempts: Sequence[Attempt], touched: Touched) -> None:
         """Run on the base commit what is red on the head, and the tests that the change touched."""

@@ -18,7 +18,7 @@ from sdlc.integrations.git.diff import SUBMODULE, SYMLINK
 from sdlc.integrations.git.paths import has_control, path_text
 from sdlc.integrations.git.runner import BOT, Git
 from sdlc.integrations.git.throw_away import open_up
-from sdlc.integrations.git.worktree import Worktree
+from sdlc.integrations.git.worktree import READ_BY_GIT, Worktree, remove_special
 
 MAX_FILE_BYTES = 50 * 1024**2
 """Larger files are not committed; GitHub warns from this size on and refuses twice of it."""
@@ -74,6 +74,8 @@ async def _write_tree(worktree: Worktree, index: Path) -> str:
     """
     if not os.access(worktree.tree, os.R_OK | os.X_OK):
         raise PermissionError(f"{worktree.tree} can't be read")
+    # Other pipes git doesn't open: they are refused where they took a file's place.
+    await asyncio.to_thread(remove_special, worktree.tree, READ_BY_GIT)
     # With its date: git looks closer at files that changed in the second in which the index was written.
     shutil.copy2(worktree.index, index)
     git = worktree.git_with(index)

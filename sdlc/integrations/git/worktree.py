@@ -10,11 +10,12 @@ import asyncio
 import logging
 import os
 import stat
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from sdlc.errors import RepositoryInvalid, WorkspaceBroken
+from sdlc.errors import RepositoryInvalid, ServiceUnavailable, WorkspaceBroken
 from sdlc.integrations.git.clones import Clone
 from sdlc.integrations.git.diff import SUBMODULE
 from sdlc.integrations.git.paths import path_argument
@@ -22,6 +23,14 @@ from sdlc.integrations.git.runner import Git
 from sdlc.integrations.git.throw_away import empty_trash, throw_away
 
 log = logging.getLogger(__name__)
+
+READ_BY_GIT = frozenset({".gitattributes", ".gitignore", ".gitmodules", ".mailmap"})
+"""Files in the tree that git opens by itself: where one is a pipe, it waits for a writer."""
+_MOST_LOOKED_AT = 1_000_000
+"""Files and folders in one walk, half a second of them; a git that then still waits is ended by its time-out."""
+_CLEAN_SECONDS = 30.0
+"""For git to remove what is left over: thousands of folders within one another take it minutes, and `rm` a moment."""
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 @dataclass(frozen=True)
@@ -67,7 +76,7 @@ class Worktree:
             try:
                 await self._move(sha, keep_ignored=keep_ignored)
                 return
-            except (WorkspaceBroken, OSError) as error:
+            except (WorkspaceBroken, ServiceUnavailable, OSError) as error:
                 log.info("the workspace %s is built anew: %s", self.folder, error)
         with self.clone.watched():
             await self._build(sha)
@@ -85,6 +94,7 @@ class Worktree:
     async def overlay(self, sha: str, paths: Sequence[str]) -> None:
         """Have these files and folders in the tree as they are in `sha`; what `sha` doesn't have is removed."""
         index = self.folder / "index.overlay"
+        await asyncio.to_thread(remove_special, self.tree, READ_BY_GIT)
         try:
             git = self.git_with(index)
             await git.run("read-tree", sha)
@@ -113,6 +123,7 @@ class Worktree:
 
     async def _move(self, sha: str, *, keep_ignored: bool) -> None:
         await throw_away(self.tree / ".git", by_way_of=self.folder)
+        await asyncio.to_thread(remove_special, self.tree)
         if os.geteuid() == 0:
             # The sandbox is another user then; files that only changed their owner are not written again.
             await self.git.run("update-index", "-q", "--refresh", accept=(0, 1))
@@ -125,7 +136,7 @@ class Worktree:
         for entry in tracked:
             if entry.is_submodule:
                 self.inside(entry.path).mkdir(parents=True, exist_ok=True)
-        cleaned = await self.git.run("clean", "-ffdq", *(() if keep_ignored else ("-x",)))
+        cleaned = await self.git.run("clean", "-ffdq", *(() if keep_ignored else ("-x",)), timeout=_CLEAN_SECONDS)
         if cleaned.stderr:
             raise WorkspaceBroken(cleaned.stderr[:200])
 
@@ -177,6 +188,40 @@ class Worktree:
     async def _differing(self) -> list[bytes]:
         """Files that are not as in the index. `read-tree` believes one that it reaches through a symbolic link."""
         return (await self.git.run("diff-files", "--name-only", "-z", "--ignore-submodules=all")).records
+
+
+def remove_special(root: Path, names: Collection[str] | None = None) -> None:
+    """Remove pipes, sockets and devices below a folder in which nobody works; with `names` only those called so.
+
+    Follows no link. Blocks, 10 ms for 20,000 files: for a thread. What can't be removed stays.
+    """
+    left, folders = _MOST_LOOKED_AT, [""]
+    top = os.open(root, _FOLDER)
+    try:
+        while folders and left > 0:
+            place = folders.pop()
+            # From the top on, as git does: it reaches what has too long a path for us.
+            with suppress(OSError), _opened(place or ".", top) as folder, os.scandir(folder) as listed:
+                for item in listed:
+                    left -= 1
+                    if item.is_dir(follow_symlinks=False):
+                        folders.append(f"{place}/{item.name}" if place else item.name)
+                    elif _is_special(item) and (names is None or item.name in names):
+                        with suppress(OSError):
+                            os.fchmod(folder, stat.S_IMODE(os.fstat(folder).st_mode) | stat.S_IRWXU)
+                        with suppress(OSError):
+                            os.unlink(item.name, dir_fd=folder)
+    finally:
+        os.close(top)
+
+
+@contextmanager
+def _opened(folder: str, top: int) -> Iterator[int]:
+    handle = os.open(folder, _FOLDER, dir_fd=top)
+    try:
+        yield handle
+    finally:
+        os.close(handle)
 
 
 def _is_special(entry: os.DirEntry[str]) -> bool:

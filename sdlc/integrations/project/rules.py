@@ -157,6 +157,8 @@ class ProjectRules(BaseModel):
     """Static checks: name → command."""
     env: dict[str, Annotated[str, BeforeValidator(_as_text)]] = {}
     """Variables for set-up and every command."""
+    protected: Names = ()
+    """Patterns of paths that only people may let change, on top of those that are known."""
     review: ReviewRules = ReviewRules()
     """What the review panels do differently here."""
 

@@ -63,7 +63,12 @@ def name_of(node: ast.expr) -> str:
 
 
 def _claims(node: ast.AST) -> Iterator[Claim]:
-    for item in walk(node):
+    whole = walk(node)
+    never = [item for item in whole if isinstance(item, ast.If | ast.While) and _is_false(item.test)]
+    unreached = {id(inner) for item in never for inner in walk(*item.body)}
+    for item in whole:
+        if id(item) in unreached:
+            continue
         if isinstance(item, ast.Assert):
             yield _asserted(item.test, item)
         elif isinstance(item, ast.Call):
@@ -72,6 +77,10 @@ def _claims(node: ast.AST) -> Iterator[Claim]:
                 yield _raises(item)
             elif name.startswith(_CLAIMING) or name in ("warns", "fail", "deprecated_call"):
                 yield _called(name, item)
+
+
+def _is_false(test: ast.expr) -> bool:
+    return isinstance(test, ast.Constant) and not test.value
 
 
 def _asserted(test: ast.expr, node: ast.Assert | ast.Call) -> Claim:

@@ -27,7 +27,7 @@ class Loss:
     """What to do, as a sentence."""
     together: str = ""
     """What happened, as words after `5 tests`; where empty, losses of the kind stay apart."""
-    severity: Level = "major"
+    severity: Level = "blocker"
     confidence: float = 0.9
 
 

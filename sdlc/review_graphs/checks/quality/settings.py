@@ -47,6 +47,14 @@ def jest(text: str) -> Mapping[str, Any] | None:
         return None
 
 
+def test_script(text: str) -> str:
+    """What `npm test` runs by a package.json; empty if it can't be read."""
+    try:
+        return str(_table(json.loads(text), "scripts").get("test") or "")
+    except (ValueError, RecursionError):
+        return ""
+
+
 def thresholds(of_jest: Mapping[str, Any]) -> dict[str, float]:
     """`{"global.branches": 80, …}`."""
     given = of_jest.get("coverageThreshold")

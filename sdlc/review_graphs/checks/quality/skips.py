@@ -108,8 +108,10 @@ def _is_constant(node: ast.expr | None, value: bool) -> bool:
 
 
 def _of_body(body: Sequence[ast.stmt]) -> Skip | None:
-    for node in body:
+    for at, node in enumerate(body):
         match node:
+            case ast.Return() if at + 1 < len(body):
+                return Skip("skip", node.lineno)
             case ast.Expr(
                 value=ast.Call(func=ast.Attribute(value=ast.Name(id="pytest"), attr=("skip" | "xfail") as how))
             ):

@@ -132,7 +132,7 @@ def _dropped(
         what=f"loses {count}" if after.claims else "asserts nothing any more, and passes whatever the product does",
         together="lose assertions",
         mend=_PUT_BACK,
-        severity="minor" if after.claims else "major",
+        severity="minor" if after.claims else "blocker",
         confidence=0.75 if after.claims else 0.9,
     )
 

@@ -10,6 +10,7 @@ from sdlc.review_graphs.checks.quality.javascript import Block, blocks, code_of,
 from sdlc.review_graphs.checks.quality.losses import Loss
 from sdlc.review_graphs.checks.quality.source import head_line
 
+_EXPECTS = re.compile(r"\b(?:expect|assert|should)\b(?!\s*\(\s*(?:true|false|null|\d+)\s*\))")
 _NAME = re.compile(r"[A-Za-z_$][\w$]*")
 
 
@@ -24,6 +25,7 @@ def losses(trees: Trees) -> Iterator[Loss]:
     gone = _gone(trees)
     for file in files:
         yield from _switched(file, before[file.path], after[file.path])
+        yield from _emptied(before[file.path], after[file.path], file)
         # Where there are as many as before, those that are gone may have got other titles.
         if number < was:
             yield from _removed(trees, file, before[file.path], titles, gone)
@@ -58,6 +60,26 @@ def _switched(file: ChangedPath, before: tuple[Block, ...], after: tuple[Block, 
                 together="are skipped from now on",
                 mend="Mend the test or what it shows.",
             )
+
+
+def _emptied(before: tuple[Block, ...], after: tuple[Block, ...], file: ChangedPath) -> Iterator[Loss]:
+    """Tests that expected something and now expect nothing, or what always holds."""
+    old = {block.title: block for block in before if block.is_test and _EXPECTS.search(block.body)}
+    for block in after:
+        was = old.get(block.title)
+        if was is None or not block.body or block.is_skipped or _EXPECTS.search(block.body):
+            continue
+        if set(_NAME.findall(block.body)) - set(_NAME.findall(was.body)) - {"expect", "assert", "true", "false"}:
+            continue  # what it calls anew may expect it
+        yield Loss(
+            rule="assertions-removed",
+            file=file.path,
+            line=block.line,
+            name=block.title,
+            what="asserts nothing any more, and passes whatever the product does",
+            together="lose assertions",
+            mend="Put it back, or assert what is right now.",
+        )
 
 
 def _removed(

@@ -20,8 +20,13 @@ _COMMANDS = re.compile(
     r"|\.sdlc\.yml|tox\.ini|makefile|justfile|noxfile\.py|package\.json|[^/]+\.sh)$",
     re.IGNORECASE,
 )
-_RUNS_TESTS = re.compile(r"\b(pytest|py\.test|unittest|nox|jest|vitest|mocha|(?:npm|yarn|pnpm)(?: run)? test)\b")
-_PASSES_ANYHOW = re.compile(r"\|\|\s*(true\b|:|exit 0\b)")
+_RUNS_TESTS = re.compile(
+    r"\b(pytest|py\.test|unittest|nox|tox|jest|vitest|mocha|ava|playwright test|node --test|go test|cargo test"
+    r"|(?:npm|yarn|pnpm|bun|deno|dotnet)(?: run)? test|gradlew? test|mvn (?:test|verify)|rspec|phpunit)\b"
+)
+_PASSES_ANYHOW = re.compile(r"(?:\|\||;)\s*(?:true\b|:(?=[\s\"']|$)|exit 0\b)|^\t@?-")
+"""Also the `-` of make, by which a failing line is passed over."""
+_RUNS_NOTHING = re.compile(r"\s*(?:(?:echo|true|:|exit 0)\b[^&|;]*(?:&&|;|$)\s*)+\Z")
 _FILES_OF_TESTS = ["test_*.py", "*_test.py"]
 """What pytest takes for tests where nothing is said."""
 _NO_TESTS = frozenset({"/node_modules/", "node_modules", "<rootDir>/node_modules/", "dist", "/dist/", "build"})
@@ -59,6 +64,7 @@ class _Changed:
                 yield from self._pytest(old["pytest"], new["pytest"])
                 yield from self._covered("fail_under", old["coverage"].get("fail_under"), new["coverage"])
         if name == "package.json":
+            yield from self._script()
             of_before, of_after = settings.jest(self.before), settings.jest(self.after)
             if of_before is not None and of_after is not None:
                 yield from self._jest(of_before, of_after)
@@ -123,6 +129,12 @@ class _Changed:
         key = "testPathIgnorePatterns"
         for pattern in sorted(set(words(after.get(key))) - set(words(before.get(key))) - _NO_TESTS):
             yield self._loss(key, f"now has `{pattern}`, and leaves out tests that ran before", "Take it out.", pattern)
+
+    def _script(self) -> Iterator[Loss]:
+        """The script `test`, where it runs nothing any more."""
+        old, new = settings.test_script(self.before), settings.test_script(self.after)
+        if _RUNS_TESTS.search(old) and new != old and (not new or _RUNS_NOTHING.match(new)):
+            yield self._loss("test", "is a script that runs no test any more", "Put its command back.", '"test"')
 
     def _commands(self) -> Iterator[Loss]:
         """Lines that run tests. One that stands for none of the base may well run some of the tests only."""

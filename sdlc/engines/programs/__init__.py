@@ -1,0 +1,1 @@
+"""Coding engines that are programs of others, a module each."""
