@@ -37,7 +37,10 @@ class AloneWorkflow(WorkLoopWorkflow):
         change, more = result.change, {}
         if result.protected:
             named = ", ".join(result.protected)
-            more["reason"] = f"It changes {named}, which only a person may; the work is kept in {change.head_sha[:12]}."
+            kept = (
+                f"`git fetch {change.repository.url} refs/sdlc/{self._request.brief.run.run_id}/{change.head_sha[:16]}`"
+            )
+            more["reason"] = f"It changes {named}, which only a person may. To look at it: {kept}."
         elif change.head_sha != change.base_sha:
             published = await call(
                 PUBLISH_BRANCH,

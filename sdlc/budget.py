@@ -59,7 +59,8 @@ def over(spent: Spent, budget: Budget, *, portions: int = 1) -> str | None:
 def warned(spent: Spent, budget: Budget, *, portions: int = 1) -> str | None:
     """What people are told from `budget.warn_at` on, in a sentence, or None. Say it once: it stays true."""
     share = spent_share(spent, budget, portions=portions)
-    return f"The budget is nearing its end: {share.told}." if share.told and share.part >= budget.warn_at else None
+    end = "spent" if share.part >= 1 else "nearing its end"
+    return f"The budget is {end}: {share.told}." if share.told and share.part >= budget.warn_at else None
 
 
 def left(spent: Spent, budget: Budget, *, portions: int = 1) -> Left:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import platformdirs
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, YamlConfigSettingsSource
 
 from sdlc.domain import ApprovalPolicy, Budget, RunPolicy, SplitPolicy, StepLimits
@@ -162,6 +162,15 @@ class PlanSettings(Section):
 
 
 class GuardSettings(Section):
+    @field_validator("protected")
+    @classmethod
+    def _can_match(cls, patterns: tuple[str, ...]) -> tuple[str, ...]:
+        """A pattern that fits nothing must not look as if it protected something."""
+        for pattern in patterns:
+            if not pattern.strip("!/ ") or ".." in pattern.split("/"):
+                raise ValueError(f"`{pattern}` fits no path of a repository; give a pattern such as `secrets/`")
+        return patterns
+
     protected: tuple[str, ...] = ()
     """More paths that only people may let change, as patterns of `.gitignore`: `secrets/`, `billing/`. CI, ownership,
     git's and our own configuration are protected anyway. So are deploy files (`deploy/`, `k8s/`, `*.tf`, `fly.toml` …)
@@ -195,6 +204,16 @@ class RunSettings(Section):
     """`allow_starter` is true with the local forge, where one person works alone."""
     merge: bool = False
     """Merge the pull request after its approval."""
+
+    @field_validator("budget")
+    @classmethod
+    def _can_be_kept(cls, budget: Budget) -> Budget:
+        for name in ("usd", "tokens", "turns", "minutes"):
+            bound = getattr(budget, name)
+            if bound is not None and bound <= 0:
+                raise ValueError(f"`{name}` must be above 0; `null` is no bound")
+        return budget
+
     limits: dict[str, StepLimits] = {}
     """By step name, such as `unit_tests: {timeout_seconds: 3600}`."""
     first_retry_seconds: float = 30

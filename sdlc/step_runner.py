@@ -65,6 +65,8 @@ class StepRunner(RunView):
         self.leave(step, StepState.WAITING, reason)
         self.state, self.reason = RunState.NEEDS_ATTENTION, reason
         choices = "retry, waive or abort" if waivable else "retry or abort"
+        if self.out_of_budget:
+            choices += "; retry grants as much again"
         self.waits_for = f"a person: {choices} ({step.title}: {reason})"
         self.answer, self.waivable = None, waivable
         self.asked += 1

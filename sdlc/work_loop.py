@@ -216,6 +216,7 @@ class WorkLoopWorkflow:
         left = _left_behind(error)
         self._turns += self._turn + left.turns
         self._usage = self._usage + self._turn_usage + left.usage
+        self._turn, self._turn_usage = 0, Usage()
         self._checkpoint = left.head_sha or self._checkpoint
         return self._result(brief.change, "failed", why(error))
 

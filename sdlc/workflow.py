@@ -267,7 +267,7 @@ class SdlcWorkflow(StepRunner):
             self.instructions[:0] = said
         self.round += 1
         self.plan = result.plan or self.plan
-        if result.summary:
+        if result.summary and result.ended != "failed":
             self.summaries.append(result.summary)
         if not result.change.is_empty:
             self._hold(result.change)

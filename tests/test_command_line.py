@@ -113,7 +113,7 @@ async def test_a_program_that_asks_its_model_and_edits_leaves_one_clean_commit(b
     assert (result.engine, result.taken_over, result.protected) == ("scripted", 0, ())
     assert (result.usage.model_calls, result.usage.input_tokens, result.usage.output_tokens) == (1, 90, 10)
     assert result.usage.usd == pytest.approx(0.0011)
-    assert result.summary == "`scripted` changed 2 files.\n\nI fixed double."
+    assert result.summary == "I fixed double.\nbye"
     assert FIXED in bench.show(result, "calc.py")
     assert git(bench.bare, "rev-parse", f"{result.change.head_sha}^") == bench.repository.base_sha
     assert "# CALC-1: double is wrong\n200\n" in await bench.log(result)

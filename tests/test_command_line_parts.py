@@ -201,7 +201,7 @@ def log_of(*chunks: bytes, limit: int = 10_000, secrets: tuple[str, ...] = ("run
 def test_a_secret_that_comes_in_two_pieces_is_hidden_and_colours_are_gone() -> None:
     log = log_of(b"a \x1b[31mrun-k", b"ey-1\x1b[0m b\nwor", b"ker-key\r", b"last")
     assert log.text() == "a [secret] b\n[secret]\nlast\n"
-    assert log.last_words() == "a [secret] b"
+    assert log.last_words() == "a [secret] b\n[secret]\nlast"
 
 
 def test_a_long_output_keeps_both_ends_in_whole_lines_and_says_how_much_is_missing() -> None:
@@ -270,7 +270,7 @@ def test_a_flood_of_line_ends_costs_next_to_nothing_and_is_counted(monkeypatch: 
     monkeypatch.setattr(engine_log, "MAX_LOGGED_LINES", 100)
     log = log_of(b"first\n", *([b"\n" * 100_000] * 5), b"end\nlast\n", limit=50_000)
     assert lines == 100
-    assert log.last_words() == "end"
+    assert log.last_words() == "end\nlast"
     text = log.text()
     assert text.startswith("first\n\n")
     assert text.endswith("\nend\nlast\n")
@@ -354,3 +354,11 @@ def test_a_key_goes_only_where_it_was_meant_for(settings: Settings) -> None:
     for wire, provider in (("messages", "openai"), ("chat", "anthropic")):
         with pytest.raises(ConfigurationError, match="no key"):
             found(wire, {"api_key": SecretStr("l-key"), "provider": provider}, {})
+
+
+def test_the_last_words_are_whole_lines_of_the_last_paragraph_within_their_bound() -> None:
+    log = log_of(b"brief is here\n\nI rounded once,\nat the end.\n")
+    assert log.last_words() == "I rounded once,\nat the end."
+    assert log.last_words(12) == "at the end."
+    assert log.last_words(4) == "end."
+    assert log_of(b"\n\n").last_words() == ""

@@ -5,11 +5,14 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from sdlc import policy
+from sdlc.config import GuardSettings, RunSettings
 from sdlc.domain import (
     ApprovalDecision,
     ApprovalPolicy,
+    Budget,
     ChangeSet,
     DecisionKind,
     Finding,
@@ -318,3 +321,15 @@ def test_of_a_long_path_both_ends_are_shown() -> None:
     assert shown.startswith("`deploy/x/")
     assert shown.endswith("x/prod.yml`")
     assert "…" in shown
+
+
+@pytest.mark.parametrize("bound", [{"usd": 0}, {"tokens": -1}, {"turns": 0}, {"minutes": -0.5}])
+def test_a_bound_that_nothing_fits_into_is_refused_by_the_configuration(bound: dict[str, float]) -> None:
+    with pytest.raises(ValidationError, match="must be above 0"):
+        RunSettings(budget=Budget.model_validate(bound))
+
+
+@pytest.mark.parametrize("pattern", ["", "!", " ", "../x", "a/../b", "/"])
+def test_a_pattern_that_protects_nothing_is_refused(pattern: str) -> None:
+    with pytest.raises(ValidationError, match="fits no path"):
+        GuardSettings(protected=(pattern,))

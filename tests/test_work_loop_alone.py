@@ -35,7 +35,7 @@ from tests.commands import Done, running, sdlc
 from tests.repositories import git
 from tests.scripted import MODEL, ScriptedModel
 from tests.small_run import small_repository, small_script
-from tests.stage import BASE, Script, Stage, final
+from tests.stage import BASE, REPOSITORY, Script, Stage, final
 
 
 @dataclass
@@ -169,7 +169,8 @@ async def test_a_change_of_protected_paths_is_not_shown_without_a_persons_consen
     async with play(temporal_settings, Script(engine=lambda _, __: {"protected": (".github/ci.yml",)})) as run:
         result = await run.result()
     assert (result.branch, run.stage.published) == ("", [])
-    assert result.reason.startswith("It changes .github/ci.yml, which only a person may; the work is kept in 000")
+    assert "It changes .github/ci.yml, which only a person may." in result.reason
+    assert f"`git fetch {REPOSITORY.url} refs/sdlc/" in result.reason
 
 
 async def test_a_repository_that_can_not_be_opened_ends_the_loop_with_the_reason(temporal_settings: Settings) -> None:

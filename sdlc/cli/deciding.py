@@ -119,7 +119,7 @@ def instruct(
     if not text.strip():
         raise typer.BadParameter("Say what the engine should do; the text is empty.")
     payload = Instruction(text=text, by=by or _me())
-    _signal(key, "inject_instruction", payload, "the engine will read it between two turns.", as_json)
+    _signal(key, "inject_instruction", payload, "the engine reads it between two turns, if it has more to do.", as_json)
 
 
 def escalate(
@@ -131,7 +131,9 @@ def escalate(
     """Let the engine go on with a stronger model."""
     from sdlc.run_payloads import ModelChosen
 
-    said = f"the engine goes on with {model}." if model else "the engine goes on with the ladder's next model."
+    said = (
+        f"asked for {model or 'the next model of the ladder'}, from the next turn on; `sdlc audit` shows if it counted."
+    )
     _signal(key, "escalate_model", ModelChosen(model=model, by=by or _me()), said, as_json)
 
 

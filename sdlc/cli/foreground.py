@@ -104,12 +104,14 @@ async def _drive(session: Session, key: str, *, auto_approve: bool, as_json: boo
         elif interactive and not auto_approve:
             await ask_about_trouble(runs, progress)
         else:
-            choices = (f"{command} retry {key}", f"{command} waive {key} -m REASON", f"{command} abort {key}")
-            say(f"Answer with: {' | '.join(choices)}")
+            waive = [f"{command} waive {key} -m REASON"] if "waive" in progress.waits_for else []
+            answers = (f"{command} retry {key}", *waive, f"{command} abort {key}")
             if auto_approve:
                 # Nobody is there who could answer: the run keeps everything, and this command ends.
                 say(_is_kept(command, key))
+                say(f"While `{command} dev` runs, answer with: {' | '.join(answers)}")
                 break
+            say(f"Answer with: {' | '.join(answers)}")
         await until_it_goes_on(runs, progress, decided=auto_approve or interactive)
     return await _sum_up(session, progress, as_json=as_json)
 

@@ -87,6 +87,7 @@ async def _in_foreground(settings: Settings, loop: Loop, *, as_json: bool) -> in
 
 async def follow(loops: Loops, key: str) -> AloneResult:
     """Say what changes until the loop ends. A server or worker that does not answer is waited for, and said."""
+    from sdlc.cli.view import trouble_line
     from sdlc.errors import ServiceUnavailable
 
     told = ""
@@ -94,6 +95,7 @@ async def follow(loops: Loops, key: str) -> AloneResult:
         try:
             is_open = await loops.is_open(key)
             line = progress_line(key, await loops.loop_progress(key))
+            line += "".join(f"\nTrying again: {trouble_line(trouble)}" for trouble in await loops.troubles(key))
         except ServiceUnavailable:
             is_open, line = True, "The server or its worker does not answer; waiting for it …"
         if line != told:
@@ -105,12 +107,17 @@ async def follow(loops: Loops, key: str) -> AloneResult:
 
 
 def progress_line(key: str, progress: dict[str, Any]) -> str:
-    return f"{key}: {progress['state']}, iteration {progress['iterations']}, {progress.get('turns', 0)} turns"
+    from sdlc.naming import counted
+
+    state = progress["state"]
+    shown = f"paused; `sdlc resume {key}` lets it go on" if state == "paused" else state
+    return f"{key}: {shown}, iteration {progress['iterations']}, {counted(progress.get('turns', 0), 'turn')}"
 
 
 def show_result(result: AloneResult, *, as_json: bool) -> int:
     """Print what a loop came to; the exit code, 0 if there is a branch and its tests are green."""
     from sdlc.cli.view import plain
+    from sdlc.naming import counted
 
     green = bool(result.branch) and result.tests is not None and result.tests.is_green
     if as_json:
@@ -127,7 +134,8 @@ def show_result(result: AloneResult, *, as_json: bool) -> int:
                 f"{tests.passed} passed, {len(tests.new_failures)} failed"
             )
         cost = "unknown" if result.usage.usd is None else f"{result.usage.usd:.2f} USD"
-        typer.echo(f"Ended: {result.ended}, {result.iterations} iterations, {result.turns} turns, cost {cost}")
+        effort = f"{counted(result.iterations, 'iteration')}, {counted(result.turns, 'turn')}"
+        typer.echo(f"Ended: {result.ended}, {effort}, cost {cost}")
         if result.reason:
             typer.echo(plain(result.reason))
     return 0 if green else 1

@@ -280,7 +280,7 @@ class CommandLineRun:
         said = self._printed.last_lines()
         ended, reason = verdict(end, label, changed=bool(files), left_out=self._left_out, said=said)
         done_what = f"{label} changed {len(files):,} file{'' if len(files) == 1 else 's'}."
-        summary = "\n\n".join(filter(None, [done_what, self._printed.last_words()]))
+        summary = self._printed.last_words() or done_what
         accident = emptied(files, len(await objects.list_files(start))) if files and ended != "interrupted" else ""
         if accident:
             ended = "failed"

@@ -84,10 +84,13 @@ class EngineLog:
         lines = [line for line in self._visible_end().splitlines() if line.strip()]
         return "\n".join(lines[-5:])[-limit:]
 
-    def last_words(self, limit: int = 300) -> str:
-        """The first line of the last paragraph."""
-        last = re.split(r"\n\s*\n", self._visible_end().strip())[-1]
-        return last.partition("\n")[0][:limit].strip()
+    def last_words(self, limit: int = 600) -> str:
+        """The end of the last paragraph: whole lines of at most `limit` characters together, or the end of one."""
+        lines = re.split(r"\n\s*\n", self._visible_end().strip())[-1].splitlines()
+        kept: list[str] = []
+        while lines and sum(len(line) + 1 for line in kept) + len(lines[-1]) <= limit:
+            kept.insert(0, lines.pop().strip())
+        return "\n".join(kept) or (lines[-1][-limit:].strip() if lines else "")
 
     def _visible_end(self) -> str:
         return visible_text(self._clean(b"\n".join(self._last)))[0]

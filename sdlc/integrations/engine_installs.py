@@ -352,5 +352,5 @@ _NOT_REACHED = re.compile(
 
 
 def _lines(text: str, *, first: bool = False) -> str:
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    lines = [line.strip() for line in text.splitlines() if line.strip() and "complete log of this run" not in line]
     return " / ".join(lines[:_LINES] if first else lines[-_LINES:])[:_CHARS]
