@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from temporalio.client import Client
@@ -224,3 +224,19 @@ def test_the_page_in_temporals_ui_is_that_of_the_namespace() -> None:
     )
     assert lines[-1].endswith("(while `uv run sdlc dev` runs)")
     assert not any("UI" in line for line in summary.where_to_look(progress(), ui_url="", namespace="w", ui_stays=True))
+
+
+async def test_a_query_that_the_server_lost_is_asked_again(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    tries: list[float] = []
+
+    class Losing:
+        async def query(self, name: str, *, result_type: type[RunProgress], rpc_timeout: timedelta) -> RunProgress:
+            tries.append(rpc_timeout.total_seconds())
+            if len(tries) == 1:
+                raise RPCError("deadline", RPCStatusCode.DEADLINE_EXCEEDED, b"")
+            return RunProgress(workflow_id="sdlc-LOST-1", ticket_key="LOST-1")
+
+    runs = runs_on(client)
+    monkeypatch.setattr(runs, "_handle", lambda key: Losing())
+    assert (await runs.progress("LOST-1")).ticket_key == "LOST-1"
+    assert tries == [4.0, 6.0]

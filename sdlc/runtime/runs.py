@@ -50,6 +50,10 @@ _OVER = frozenset(state.value for state in RunState if state.is_over)
 ANSWER_WITHIN = timedelta(seconds=10)
 """How long a query or a decision may wait for a worker."""
 
+_FIRST_TRY = 0.4
+"""The part of it for the first of two tries of a query."""
+_NO_ANSWER = (RPCStatusCode.DEADLINE_EXCEEDED, RPCStatusCode.CANCELLED)
+
 _NOT_KNOWN = "expected but not found"
 """In the words by which a worker refuses a query that its workflow does not have."""
 
@@ -240,9 +244,22 @@ class Runs:
     async def _query(self, key: str, name: str, kind: type[T]) -> T:
         with self._told(key):
             try:
-                answer: T = await self._handle(key).query(name, result_type=kind, rpc_timeout=ANSWER_WITHIN)
+                answer = await self._answer(key, name, kind)
             except (WorkflowQueryFailedError, WorkflowQueryRejectedError) as error:
                 raise ServiceUnavailable(f"The run for {key} could not answer: {error}") from error
+        return answer
+
+    async def _answer(self, key: str, name: str, kind: type[T]) -> T:
+        """Asked twice where no answer comes: the server may lose a query whose run moves on at that very moment."""
+        first = ANSWER_WITHIN * _FIRST_TRY
+        for limit in (first, ANSWER_WITHIN - first):
+            try:
+                answer: T = await self._handle(key).query(name, result_type=kind, rpc_timeout=limit)
+            except RPCError as error:
+                if limit is not first or error.status not in _NO_ANSWER or _is_cancelled():
+                    raise
+            else:
+                break
         return answer
 
     async def _update(self, key: str, name: str, payload: Record) -> MessageReceipt:
@@ -256,8 +273,7 @@ class Runs:
                 cause = error.cause
                 raise UsageError(cause.message if isinstance(cause, ApplicationError) else str(cause)) from error
             except (TimeoutError, WorkflowUpdateRPCTimeoutOrCancelledError) as error:
-                task = asyncio.current_task()
-                if task is not None and task.cancelling():
+                if _is_cancelled():
                     raise asyncio.CancelledError from error  # the SDK makes one error of both
                 raise _no_worker(key) from error
         return receipt
@@ -297,6 +313,11 @@ def _as_ours(error: RPCError, key: str, namespace: str) -> SdlcError:
         case RPCStatusCode.INVALID_ARGUMENT if key:
             return UsageError(f"Temporal does not take {key!r}: {error.message}.")
     return _unavailable(error)
+
+
+def _is_cancelled() -> bool:
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 def _over(key: str) -> RunNotFound:
