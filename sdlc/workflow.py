@@ -260,7 +260,16 @@ class SdlcWorkflow(StepRunner):
             checkpoint=self._checkpoint,
             report_to=workflow.info().workflow_id,
         )
-        result = await (self._in_parts(request) if await self._is_split(request) else self._in_one_piece(request))
+        run = self._in_parts if await self._is_split(request) else self._in_one_piece
+        try:
+            result = await run(request)
+        except (asyncio.CancelledError, FailureError):
+            # What it has cost, as far as it has told: there will be no result any more.
+            self.spend(Step.IMPLEMENT, self.news.usage)
+            self.turns += self.news.turns
+            raise
+        finally:
+            self.news = EngineNews()
         self._account_for(result)
         self.instructions += result.unheard
         if result.ended in ("budget", "failed"):
@@ -288,12 +297,8 @@ class SdlcWorkflow(StepRunner):
         try:
             await self._tell_engine_what_came_meanwhile(request)
             return await self._engine
-        except (asyncio.CancelledError, FailureError):
-            self._account_for_news()
-            raise
         finally:
             self._engine = None
-            self.news = EngineNews()
 
     async def _is_split(self, request: WorkLoopRequest) -> bool:
         """Ask the planner once, before the first implementation; True until all parts are merged."""
@@ -315,23 +320,15 @@ class SdlcWorkflow(StepRunner):
         try:
             await self._tell_engine_what_came_meanwhile(request)
             return await work.work()
-        except (asyncio.CancelledError, FailureError):
-            self._account_for_news()
-            raise
         finally:
             self._children, self._parts = None, work.state
-            self.news, self.parts = EngineNews(), work.progress()
+            self.parts = work.progress()
 
     def _show_parts(self, children: Children, work: Parts) -> None:
         so_far = children.summed(work.state.change)
         self.news = EngineNews(usage=so_far.usage, turns=so_far.turns)
         self.parts = work.progress()
         self.show()
-
-    def _account_for_news(self) -> None:
-        """What an engine has cost that will have no result any more, as far as it has told."""
-        self.spend(Step.IMPLEMENT, self.news.usage)
-        self.turns += self.news.turns
 
     def _account_for(self, result: WorkLoopResult) -> None:
         self.spend(Step.IMPLEMENT, result.usage)

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import httpx
 
+from sdlc import budget
 from sdlc.cli.context import say
 from sdlc.config import Settings
-from sdlc.domain import RunRequest
+from sdlc.domain import RunRequest, Usage
 from sdlc.errors import (
     ConfigurationError,
     EngineUnusable,
@@ -84,12 +85,12 @@ def check_engine(settings: Settings) -> None:
 
 def say_what_is_unchecked(settings: Settings, say: Callable[[str], None]) -> None:
     """A bound in USD that somebody has set and that can't hold is told before the run, not after it."""
-    llm = settings.llm
-    model = llm.coder or llm.name
-    if "usd" in settings.run.budget.model_fields_set and settings.run.budget.usd is not None and not llm.prices:
-        say(
-            f"The budget of {settings.run.budget.usd:.2f} USD can't be checked: set the price of {model} in llm.prices."
-        )
+    llm, bounds = settings.llm, settings.run.budget
+    if "usd" in bounds.model_fields_set and not llm.prices:
+        # As it will stand after the first call, whose cost nobody knows.
+        spent = budget.Spent(usage=Usage(model_calls=1, input_tokens=1, usd=None))
+        if told := budget.unchecked(spent, bounds, model=llm.coder or llm.name):
+            say(told)
 
 
 async def check_model(settings: Settings) -> None:
