@@ -22,7 +22,9 @@ from sdlc.domain import (
     PanelReport,
     Plan,
     PullRequest,
+    PullRequestNews,
     Record,
+    Remark,
     Repository,
     RunIdentity,
     SubIssue,
@@ -74,6 +76,8 @@ class BriefRequest(Record):
     ci: CiReport | None = None
     decisions: tuple[ApprovalDecision, ...] = ()
     """Requests for changes, in the reviewer's words."""
+    remarks: tuple[Remark, ...] = ()
+    """What people with write access wrote on the pull request besides."""
     instructions: tuple[Instruction, ...] = ()
     plan: Plan | None = None
     """Of the planner, where one was asked."""
@@ -134,6 +138,8 @@ class RequestApproval(Record):
     evidence: Evidence
     pull_request: PullRequest
     reviewers: tuple[str, ...] = ()
+    starter: tuple[str, ...] = ()
+    """All names of the one who started the run, who never reviews alone."""
 
 
 class RecordDecision(Record):
@@ -210,6 +216,46 @@ class PartMerged(Record):
     """Files that hold conflict markers."""
 
 
+class LookAtPullRequest(Record):
+    run: RunIdentity
+    repository: Repository
+    pull_request: PullRequest
+
+
+class SayOnPullRequest(Record):
+    run: RunIdentity
+    repository: Repository
+    pull_request: PullRequest
+    body: str
+    topic: str
+
+
+class TakeIn(Record):
+    """Bring what others did into the run's line of work: their commits on its branch, and the base as it stands now."""
+
+    run: RunIdentity
+    change: ChangeSet
+    head_sha: str = ""
+    """The tip of the branch as somebody has left it."""
+    with_base: bool = False
+    """Merge the base branch as well."""
+
+
+class TakenIn(Record):
+    change: ChangeSet
+    shown: str = ""
+    """The tip that was taken in."""
+    """Its head descends from the run's own and from what was taken in; the same as before if there was nothing."""
+    conflicts: tuple[str, ...] = ()
+    """Files that hold conflict markers."""
+    authors: tuple[str, ...] = ()
+    """Of the commits that were taken in from the branch, at most ten."""
+    protected: tuple[str, ...] = ()
+    """Protected paths that the change touches now."""
+    unasked: tuple[str, ...] = ()
+    """Those of them that people have to consent to."""
+
+
 class PublishBranch(Record):
     """Show a work loop's result as a branch, without a pull request."""
 
@@ -241,6 +287,9 @@ RECORD_DECISION = Activity("record_decision", RecordDecision, Nothing)
 CLOSE_STORY = Activity("close_story", CloseStory, PullRequest)
 RELEASE_RUN = Activity("release_run", ReleaseRun, Nothing)
 TELL_PEOPLE = Activity("tell_people", TellPeople, Nothing)
+LOOK_AT_PULL_REQUEST = Activity("look_at_pull_request", LookAtPullRequest, PullRequestNews)
+SAY_ON_PULL_REQUEST = Activity("say_on_pull_request", SayOnPullRequest, Nothing)
+TAKE_IN = Activity("take_in", TakeIn, TakenIn)
 PLAN_TICKET = Activity("plan_ticket", PlanTicket, TicketPlan)
 MERGE_PART = Activity("merge_part", MergePart, PartMerged)
 PUBLISH_BRANCH = Activity("publish_branch", PublishBranch, BranchPublished)

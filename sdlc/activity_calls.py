@@ -6,12 +6,13 @@ from datetime import timedelta
 from typing import TypeVar
 
 from temporalio import workflow
-from temporalio.exceptions import ActivityError, ChildWorkflowError
+from temporalio.exceptions import ActivityError, ApplicationError, ChildWorkflowError
 
 with workflow.unsafe.imports_passed_through():
     from sdlc import policy as policies
     from sdlc.activities import Activity
     from sdlc.domain import Record, RunPolicy
+    from sdlc.errors import PASSING
     from sdlc.progress import Step
 
 In = TypeVar("In", bound=Record)
@@ -60,6 +61,13 @@ def start(
         cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
         summary=summary or f"{step.number} {step.title}",
     )
+
+
+def is_passing(error: BaseException) -> bool:
+    """Is it the world's fault, so that time alone may mend it?"""
+    while isinstance(error, ActivityError | ChildWorkflowError) and error.cause is not None:
+        error = error.cause
+    return isinstance(error, ApplicationError) and error.type in PASSING
 
 
 def why(error: BaseException) -> str:

@@ -57,6 +57,8 @@ class RunIdentity(Record):
     ticket_key: str
     link: str = ""
     """The Temporal UI page of the run, if one is known."""
+    coauthor: str = ""
+    """`Name <e-mail>` of the one who started it, for the commits; empty where no e-mail is known."""
 
     @property
     def marker(self) -> str:
@@ -65,6 +67,20 @@ class RunIdentity(Record):
 
 
 # --- ticket -------------------------------------------------------------------------------
+
+
+class Person(Record):
+    """Somebody, under all the names by which trackers and forges know them."""
+
+    name: Annotated[str, Field(min_length=1, max_length=200)]
+    aliases: tuple[str, ...] = ()
+    """Logins, account ids, user names, e-mails."""
+    email: str = ""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All of them, each once."""
+        return tuple(dict.fromkeys(name for name in (self.name, *self.aliases, self.email) if name))
 
 
 class TicketStatus(StrEnum):
@@ -88,6 +104,9 @@ class Ticket(Record):
     status: str = TicketStatus.TODO
     assignee: str = ""
     labels: tuple[str, ...] = ()
+    components: tuple[str, ...] = ()
+    repository: str = ""
+    """Where the tracker itself says which repository the ticket is about, as `owner/name`."""
     comments: tuple[TicketComment, ...] = ()
     url: str = ""
     revision: str = ""
@@ -455,6 +474,10 @@ class ApprovalDecision(Record):
 
     kind: DecisionKind
     by: Annotated[str, Field(min_length=1, max_length=200)]
+    aliases: tuple[str, ...] = ()
+    """Other names of the same person, as the configuration has them."""
+    also_called: tuple[str, ...] = ()
+    """What they call themselves, which anybody can: good for a refusal (the starter, the bot), never for a right."""
     head_sha: str = ""
     """The head that was looked at. Empty: the head at the moment the decision arrives."""
     comment: Annotated[str, Field(max_length=65_536)] = ""
@@ -462,6 +485,41 @@ class ApprovalDecision(Record):
     """`cli`, `web`, `forge`, `tracker` or `signal`."""
     decision_id: str = ""
     """Makes a repeated delivery harmless."""
+
+
+class Remark(Record):
+    """Words of a person on a pull request that decide nothing by themselves."""
+
+    by: str
+    body: str
+    identity: str
+    """Stays the same when it is read again."""
+    url: str = ""
+    path: str = ""
+    line: int = 0
+    """0: about the file, or about nothing in particular."""
+    head_sha: str = ""
+    at: datetime | None = None
+
+
+class PullRequestNews(Record):
+    """A pull request as people have left it, read from the forge."""
+
+    pull_request: PullRequest
+    decisions: tuple[ApprovalDecision, ...] = ()
+    """The last word of each person who may write to the repository, in the order in which they were given."""
+    feedback: tuple[Remark, ...] = ()
+    """Words of people who may write: for the engine's next round."""
+    shown: tuple[Remark, ...] = ()
+    """Words of others: for people to read, never for the engine."""
+    ended_by: str = ""
+    """Who merged or closed it; empty while it is open or where the forge does not tell."""
+    conflicts: bool = False
+    """It can't be merged into its base branch as that stands now."""
+    pushers: tuple[str, ...] = ()
+    """Who has pushed to its branch besides us, as far as the forge tells."""
+    mark: str = ""
+    """Changes whenever something of this changes."""
 
 
 class ApprovalPolicy(Record):
@@ -472,6 +530,8 @@ class ApprovalPolicy(Record):
     """May the person who started the run approve it? True only where one person works alone."""
     bot: str = "sdlc-bot"
     """Never counted."""
+    bot_aliases: tuple[str, ...] = ()
+    """Its names in tracker and forge."""
     deadline_seconds: float = 7 * 86_400
     reminder_seconds: tuple[float, ...] = (86_400, 3 * 86_400)
 
@@ -481,6 +541,8 @@ class Instruction(Record):
 
     text: Annotated[str, Field(min_length=1, max_length=65_536)]
     by: str = ""
+    message_id: str = ""
+    """Makes a repeated delivery harmless."""
 
 
 class AttentionKind(StrEnum):
@@ -497,6 +559,8 @@ class AttentionAnswer(Record):
     reason: Annotated[str, Field(max_length=65_536)] = ""
     instruction: Annotated[str, Field(max_length=65_536)] = ""
     fingerprints: tuple[str, ...] = ()
+    message_id: str = ""
+    """Makes a repeated delivery harmless."""
 
 
 class MessageReceipt(Record):
@@ -562,6 +626,7 @@ class RunPolicy(Record):
     budget: Budget = Budget()
     approval: ApprovalPolicy = ApprovalPolicy()
     merge: bool = False
+    close_on: Literal["approval", "merge"] = "approval"
     engine: str = "agent"
     plan: SplitPolicy = SplitPolicy()
     ladder: tuple[str, ...] = ()
@@ -584,6 +649,9 @@ class RunRequest(Record):
     base_branch: str = ""
     """Empty: the repository's default branch."""
     starter: str
+    starter_aliases: tuple[str, ...] = ()
+    """Other names of the same person, in tracker and forge."""
+    starter_email: str = ""
     policy: RunPolicy = RunPolicy()
     ui_url: str = ""
     search_attributes: bool = True
@@ -594,6 +662,7 @@ class RunState(StrEnum):
     RUNNING = "running"
     PAUSED = "paused"
     AWAITING_APPROVAL = "awaiting_approval"
+    AWAITING_MERGE = "awaiting_merge"
     NEEDS_ATTENTION = "needs_attention"
     CLOSED = "closed"
     REJECTED = "rejected"

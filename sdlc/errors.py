@@ -143,6 +143,9 @@ def _subclasses(root: type[SdlcError]) -> list[type[SdlcError]]:
     return found
 
 
+PASSING: frozenset[str] = frozenset(error.__name__ for error in _subclasses(WorldError))
+"""Names of errors that are nobody's to mend here: they are over when the service is back."""
+
 NON_RETRYABLE: tuple[str, ...] = tuple(
     sorted({error.__name__ for root in (UsageError, FinalError) for error in _subclasses(root)})
 )

@@ -98,6 +98,13 @@ def _key_part(key: str) -> str:
     return f"{plain[:_MAX_KEY].rstrip('-')}-{digest}".lstrip("-")
 
 
+def coauthor_of(name: str, email: str) -> str:
+    """`Name <e-mail>` as git writes it; empty where either can't stand in a trailer."""
+    plain = " ".join(re.sub(r"[<>\x00-\x1f\x7f]", " ", visible_text(name)[0]).split())[:100]
+    is_address = re.fullmatch(r"[^\s<>@]{1,64}@[^\s<>@]{1,190}", email.strip())
+    return f"{plain} <{email.strip()}>" if plain and is_address else ""
+
+
 def counted(number: int, noun: str) -> str:
     """`1 finding`, `2 findings`, `2 lenses`."""
     if number == 1:

@@ -34,6 +34,7 @@ from sdlc.domain import (
     TicketStatus,
 )
 from sdlc.errors import NON_RETRYABLE
+from sdlc.people import same
 from sdlc.progress import Step
 from sdlc.repeats import MINIMUM_CONFIDENCE
 from sdlc.untrusted import visible_text
@@ -47,7 +48,7 @@ _DEFAULT_LIMITS: dict[Step, StepLimits] = {
     Step.INTEGRATION_TESTS: StepLimits(timeout_seconds=1_800, attempts=3),
     Step.STATIC_CHECKS: StepLimits(timeout_seconds=1_800, attempts=3),
     Step.ACCEPTANCE: StepLimits(timeout_seconds=3_600, attempts=3),
-    Step.WAIT_FOR_CI: StepLimits(timeout_seconds=7_200, attempts=10),
+    Step.WAIT_FOR_CI: StepLimits(timeout_seconds=21_600, attempts=10),
 }
 _OTHER_LIMITS = StepLimits(timeout_seconds=600, attempts=10)
 """Ten attempts, half a minute to five minutes apart, see a service through about half an hour of trouble."""
@@ -233,28 +234,38 @@ def decision_refused(
     decision: ApprovalDecision,
     *,
     policy: ApprovalPolicy,
-    starter: str,
+    starter: Sequence[str],
     state: RunState,
     change: ChangeSet | None,
     earlier: Sequence[ApprovalDecision],
+    pushers: Sequence[str] = (),
 ) -> str | None:
-    """Why a decision does not count, in one sentence; None if it does."""
+    """Why a decision does not count, in one sentence; None if it does.
+
+    `starter`: all names of who started the run; `pushers`: who has added to the change by hand.
+    """
+    names = _names(decision)
     if state.is_over:
         return f"The run is over ({state.value}); there is nothing left to decide."
-    if state is not RunState.AWAITING_APPROVAL or change is None:
+    if state is RunState.AWAITING_MERGE and decision.kind is DecisionKind.APPROVE:
+        return "It is approved already; the run waits for the merge of its pull request."
+    if state not in (RunState.AWAITING_APPROVAL, RunState.AWAITING_MERGE) or change is None:
         return "The run does not wait for an approval now; look at `sdlc status` and decide when it does."
     head = change.head_sha
     if decision.head_sha and (len(decision.head_sha) < _SHORTEST_SHA or not head.startswith(decision.head_sha)):
         return f"The decision is about {decision.head_sha[:10]}, but the head is {head[:10]} now; look at it again."
-    if _same(decision.by, policy.bot):
+    called = (*names, *decision.also_called)
+    if same(called, (policy.bot, *policy.bot_aliases)):
         return f"{decision.by} is the bot that did the work; a person has to decide."
-    if decision.kind is DecisionKind.APPROVE and _same(decision.by, starter) and not policy.allow_starter:
+    if decision.kind is DecisionKind.APPROVE and same(called, starter) and not policy.allow_starter:
         return f"{decision.by} started this run; somebody else has to approve it."
-    if policy.approvers and not _among(decision.by, policy.approvers):
+    if decision.kind is DecisionKind.APPROVE and same(called, pushers) and not policy.allow_starter:
+        return f"{decision.by} has pushed to this change; somebody else has to approve it."
+    if policy.approvers and not same(names, policy.approvers):
         return f"{decision.by} may not decide here; {', '.join(policy.approvers)} may."
     if decision.kind is DecisionKind.REQUEST_CHANGES and not decision.comment.strip():
         return "Say what should change: a request for changes needs a comment."
-    if decision.kind is DecisionKind.APPROVE and any(_same(one.by, decision.by) for one in earlier):
+    if decision.kind is DecisionKind.APPROVE and any(same(_names(one), names) for one in earlier):
         return f"{decision.by} has decided about this head already."
     return None
 
@@ -264,17 +275,20 @@ def people_say(decisions: Sequence[ApprovalDecision], policy: ApprovalPolicy) ->
     for decision in decisions:
         if decision.kind is not DecisionKind.APPROVE:
             return decision.kind
-    approved = {_normal(decision.by) for decision in decisions}
-    return DecisionKind.APPROVE if len(approved) >= policy.required else None
+    people: list[tuple[str, ...]] = []
+    for decision in decisions:
+        if not any(same(_names(decision), one) for one in people):
+            people.append(_names(decision))
+    return DecisionKind.APPROVE if len(people) >= policy.required else None
 
 
 def waiver_refused(by: str, reason: str, policy: ApprovalPolicy) -> str | None:
     """Why a waiver does not count, in one sentence; None if it does."""
     if not reason.strip():
         return "Say why it may stand: a waiver needs a reason."
-    if _same(by, policy.bot):
+    if same((by,), (policy.bot, *policy.bot_aliases)):
         return f"{by} is the bot that did the work; a person has to decide."
-    if policy.approvers and not _among(by, policy.approvers):
+    if policy.approvers and not same((by,), policy.approvers):
         return f"{by} may not decide here; {', '.join(policy.approvers)} may."
     return None
 
@@ -283,16 +297,8 @@ _SHORTEST_SHA = 7
 """As git shortens them; fewer characters would fit too many heads."""
 
 
-def _normal(name: str) -> str:
-    return name.strip().casefold()
-
-
-def _same(one: str, other: str) -> bool:
-    return _normal(one) == _normal(other)
-
-
-def _among(name: str, names: Collection[str]) -> bool:
-    return any(_same(name, one) for one in names)
+def _names(decision: ApprovalDecision) -> tuple[str, ...]:
+    return (decision.by, *decision.aliases)
 
 
 # --- ticket ---------------------------------------------------------------------------------
@@ -300,6 +306,8 @@ def _among(name: str, names: Collection[str]) -> bool:
 
 def ticket_moved(before: Ticket, now: Ticket) -> str | None:
     """What people did to the ticket while the run worked, in a sentence, or None."""
+    if now.key != before.key:
+        return f"{before.key} was moved and is {now.key} now."
     done = TicketStatus.DONE.casefold()
     if now.status.casefold() == done and before.status.casefold() != done:
         return f"{now.key} was moved to {now.status} while the run worked on it."

@@ -63,7 +63,14 @@ class RunMessages:
         self.waivable = True
         """Whether what the run needs attention for may be waived."""
         self.nudges = 0
+        """How often the pull request is said to have changed."""
+        self.nudged_with = ""
+        """Its mark, as whoever nudges has read it."""
+        self.ci_nudges = 0
+        self.ticket_nudges = 0
         self.abort_reason = ""
+        self.pushers: dict[str, None] = {}
+        """Who has pushed to the branch by hand: they have no part in its approval."""
         self._seen: set[str] = set()
         self._audit: list[AuditEntry] = []
         self._audit_left_out = 0
@@ -93,19 +100,19 @@ class RunMessages:
 
     def _hear(self, kind: DecisionKind, said: Decided) -> None:
         decision = ApprovalDecision(kind=kind, **said.model_dump())
-        if self._is_repeated(decision):
+        if self.is_repeated(decision):
             return
-        refused = self._why_refused(decision)
+        refused = self.why_refused(decision)
         if refused:
             self.record(kind.value, said.by, decision.source, accepted=False, detail=refused)
         else:
-            self._accept(decision)
+            self.accept(decision)
 
     @workflow.update(description="Approve, reject or request changes, and hear at once whether it counts")
     def decide(self, decision: ApprovalDecision) -> MessageReceipt:
-        if self._is_repeated(decision):
+        if self.is_repeated(decision):
             return MessageReceipt(accepted=True, message="That decision had been received already.")
-        self._accept(decision)
+        self.accept(decision)
         return MessageReceipt(accepted=True, message=f"{decision.kind.value.replace('_', ' ')}: counted.")
 
     @decide.validator
@@ -113,23 +120,26 @@ class RunMessages:
         # A refused update leaves no event, and so no audit entry; the signals' refusals do.
         if decision.decision_id and decision.decision_id in self._seen:
             return
-        refused = self._why_refused(decision)
+        refused = self.why_refused(decision)
         if refused:
             raise ApplicationError(refused, type="DecisionRefused", non_retryable=True)
 
-    def _why_refused(self, decision: ApprovalDecision) -> str | None:
+    def why_refused(self, decision: ApprovalDecision) -> str | None:
+        """Why a decision does not count, in one sentence; None if it does."""
         if self.state is RunState.AWAITING_APPROVAL and policy.people_say(self.decisions, self.policy.approval):
             return "Somebody else has decided about this head already."
         return policy.decision_refused(
             decision,
             policy=self.policy.approval,
-            starter=self.request.starter,
+            starter=(self.request.starter, *self.request.starter_aliases, self.request.starter_email),
             state=self.state,
             change=self.change,
             earlier=self.decisions,
+            pushers=tuple(self.pushers),
         )
 
-    def _accept(self, decision: ApprovalDecision) -> None:
+    def accept(self, decision: ApprovalDecision) -> None:
+        """Count a decision, for the present head."""
         assert self.change is not None  # noqa: S101 - decision_refused has looked
         counted = decision.model_copy(update={"head_sha": self.change.head_sha})
         self.decisions.append(counted)
@@ -137,7 +147,12 @@ class RunMessages:
             self._seen.add(decision.decision_id)
         self.record(decision.kind.value, decision.by, decision.source, detail=decision.comment)
 
-    def _is_repeated(self, decision: ApprovalDecision) -> bool:
+    def forget(self, decision: ApprovalDecision) -> None:
+        """Let it count again when it comes again: it was taken back, or only not seen for a moment."""
+        self._seen.discard(decision.decision_id)
+
+    def is_repeated(self, decision: ApprovalDecision) -> bool:
+        """Was it counted before?"""
         return bool(decision.decision_id) and decision.decision_id in self._seen
 
     # --- a run that needs attention -----------------------------------------------------------
@@ -157,6 +172,8 @@ class RunMessages:
 
     @workflow.signal(description="Stop for good; the claim is given back, the work is kept: {by, reason?}")
     def abort(self, said: Answered) -> None:
+        if not self._once(said.message_id):
+            return
         if self.state.is_over or self.abort_reason:
             self.record("abort", said.by, accepted=False, detail="The run is over already.")
             return
@@ -166,9 +183,7 @@ class RunMessages:
 
     @workflow.update(description="Answer a run that needs attention, and hear at once whether it counts")
     def attend(self, answer: AttentionAnswer) -> MessageReceipt:
-        said = Answered(
-            by=answer.by, reason=answer.reason, instruction=answer.instruction, fingerprints=answer.fingerprints
-        )
+        said = Answered.model_validate(answer.model_dump())
         if answer.kind is AttentionKind.ABORT:
             self.abort(said)
         elif answer.kind is AttentionKind.WAIVE:
@@ -179,7 +194,9 @@ class RunMessages:
 
     @attend.validator
     def _validate_attend(self, answer: AttentionAnswer) -> None:
-        said = Answered(by=answer.by, reason=answer.reason, fingerprints=answer.fingerprints)
+        if answer.message_id and answer.message_id in self._seen:
+            return
+        said = Answered.model_validate(answer.model_dump())
         refused = self._why_not_answered(answer.kind, said)
         if refused:
             raise ApplicationError(refused, type="AnswerRefused", non_retryable=True)
@@ -189,7 +206,21 @@ class RunMessages:
         self.waived.update(obstacles)
         self.waivers.append(Waiver(fingerprints=obstacles, reason=reason, by=by))
 
+    def why_not_retried(self, by: str) -> str | None:
+        """Why a retry would not count now, in one sentence; None if it would."""
+        return self._why_not_answered(AttentionKind.RETRY, Answered(by=by))
+
+    def _once(self, message_id: str) -> bool:
+        """False for a message that was delivered before."""
+        if not message_id:
+            return True
+        is_new = message_id not in self._seen
+        self._seen.add(message_id)
+        return is_new
+
     def _take_answer(self, kind: AttentionKind, said: Answered) -> None:
+        if not self._once(said.message_id):
+            return
         refused = self._why_not_answered(kind, said)
         if refused:
             self.record(kind.value, said.by, accepted=False, detail=refused)
@@ -218,6 +249,8 @@ class RunMessages:
 
     @workflow.signal(description="Halt before the next step or turn: {by?, reason?}")
     async def pause(self, said: Spoken) -> None:
+        if not self._once(said.message_id):
+            return
         if not self.paused:
             self.paused_since = workflow.time()
         self.paused = True
@@ -226,6 +259,8 @@ class RunMessages:
 
     @workflow.signal(description="Go on after a pause: {by?}")
     async def resume(self, said: Spoken) -> None:
+        if not self._once(said.message_id):
+            return
         if self.paused_since is not None:
             self.paused_seconds += workflow.time() - self.paused_since
             self.paused_since = None
@@ -235,6 +270,8 @@ class RunMessages:
 
     @workflow.signal(description="A word for the engine, taken up between two turns: {text, by?}")
     async def inject_instruction(self, said: Instruction) -> None:
+        if not self._once(said.message_id):
+            return
         if self.state.is_over:
             self.record("inject_instruction", said.by, accepted=False, detail="The run is over.")
             return
@@ -261,11 +298,16 @@ class RunMessages:
 
     @workflow.signal(description="A check of the forge ended; the run looks at it anew")
     def ci_changed(self, said: OutsideChange) -> None:
-        self.nudges += 1
+        self.ci_nudges += 1
 
     @workflow.signal(description="The pull request changed; the run looks at it anew")
     def pull_request_changed(self, said: OutsideChange) -> None:
         self.nudges += 1
+        self.nudged_with = said.mark or self.nudged_with
+
+    @workflow.signal(description="The ticket changed; the run looks at it anew")
+    def ticket_changed(self, said: OutsideChange) -> None:
+        self.ticket_nudges += 1
 
     @workflow.signal(dynamic=True)
     def unknown_signal(self, name: str, args: Sequence[RawValue]) -> None:

@@ -17,6 +17,7 @@ class Decided(Record):
     head_sha: str = ""
     source: str = "signal"
     decision_id: str = ""
+    aliases: tuple[str, ...] = ()
 
 
 class Answered(Record):
@@ -26,6 +27,8 @@ class Answered(Record):
     reason: Annotated[str, Field(max_length=65_536)] = ""
     instruction: Annotated[str, Field(max_length=65_536)] = ""
     fingerprints: tuple[str, ...] = ()
+    message_id: str = ""
+    """Makes a repeated delivery harmless."""
 
 
 class Spoken(Record):
@@ -33,6 +36,8 @@ class Spoken(Record):
 
     by: Annotated[str, Field(max_length=200)] = ""
     reason: Annotated[str, Field(max_length=65_536)] = ""
+    message_id: str = ""
+    """Makes a repeated delivery harmless."""
 
 
 class ModelChosen(Record):
@@ -56,6 +61,8 @@ class OutsideChange(Record):
     """Payload of `ci_changed` and `pull_request_changed`: a nudge to look again, never a fact by itself."""
 
     reason: str = ""
+    mark: str = ""
+    """Of the pull request, where whoever nudges has read it: a run that can't read it is not nudged with it again."""
 
 
 class PanelReports(Record):

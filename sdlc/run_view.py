@@ -27,6 +27,7 @@ with workflow.unsafe.imports_passed_through():
         Ticket,
         Usage,
     )
+    from sdlc.naming import coauthor_of
     from sdlc.progress import PartProgress, RunOutcome, RunProgress, Step, StepLedger, StepState
     from sdlc.run_messages import RunMessages
     from sdlc.run_payloads import EngineNews, PanelReports
@@ -36,6 +37,9 @@ REPOSITORY = SearchAttributeKey.for_keyword("SdlcRepository")
 STEP = SearchAttributeKey.for_keyword("SdlcStep")
 STATE = SearchAttributeKey.for_keyword("SdlcState")
 WAITS_FOR = SearchAttributeKey.for_keyword("SdlcWaitsFor")
+
+
+_PEOPLE_ACT = (RunState.AWAITING_APPROVAL, RunState.AWAITING_MERGE, RunState.NEEDS_ATTENTION)
 
 
 class RunView(RunMessages):
@@ -135,6 +139,7 @@ class RunView(RunMessages):
             run_id=info.first_execution_run_id,
             ticket_key=self.request.ticket_key,
             link=link,
+            coauthor=coauthor_of(self.request.starter, self.request.starter_email),
         )
 
     def open_findings(self) -> tuple[Finding, ...]:
@@ -254,7 +259,7 @@ class RunView(RunMessages):
         workflow.set_current_details(details(self.progress()))
         if not self.request.search_attributes:
             return
-        acts = "person" if self.state in (RunState.AWAITING_APPROVAL, RunState.NEEDS_ATTENTION) else "nobody"
+        acts = "person" if self.state in _PEOPLE_ACT else "nobody"
         repository = self.repository.name if self.repository else self.request.repository
         shown = (self.request.ticket_key, repository, self.current.key, self.state.value, acts)
         if shown == self._shown:

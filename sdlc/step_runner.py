@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import TypeVar
 
 from temporalio import workflow
@@ -15,12 +16,29 @@ from temporalio.exceptions import ActivityError, FailureError, is_cancelled_exce
 with workflow.unsafe.imports_passed_through():
     from sdlc import activities as do
     from sdlc import activity_calls, budget
-    from sdlc.activity_calls import why
+    from sdlc.activity_calls import is_passing, why
     from sdlc.domain import AttentionKind, GateDecision, GateVerdict, Instruction, RunState
     from sdlc.progress import Step, StepState
     from sdlc.run_view import RunView
 
 T = TypeVar("T")
+
+AGAIN_SECONDS = 3_600.0
+"""An outage that is longer than an activity's attempts is over one day: nobody should have to say so to each run."""
+
+
+@dataclass(frozen=True)
+class AgainBy:
+    """What besides a person lets a run try again."""
+
+    seconds: float | None = None
+    heals: Callable[[], bool] | None = None
+    quiet: bool = False
+    """People have been told of the same trouble."""
+
+    def healed(self) -> bool:
+        """Is there reason to try again by itself?"""
+        return self.heals is not None and self.heals()
 
 
 class StepRunner(RunView):
@@ -35,11 +53,14 @@ class StepRunner(RunView):
         ended: Callable[[T], StepState] | None = None,
         waived: T | None = None,
         obstacles: tuple[str, ...] = (),
+        heals: Callable[[], bool] | None = None,
     ) -> T:
         """Run one step to its end; when it fails for good, people decide whether it is tried again.
 
-        `waived` is the result if they let the failure stand; without one they can't.
+        `waived` is the result if they let the failure stand; without one they can't. Where the world is at fault it is
+        also tried again by itself, each hour, and whenever `heals` says that there is reason to.
         """
+        told: set[str] = set()
         while True:
             await self.unpaused()
             self.enter(step)
@@ -50,7 +71,9 @@ class StepRunner(RunView):
                 if is_cancelled_exception(error):
                     raise
                 verdict = GateVerdict(decision=GateDecision.ASK, reasons=(why(error),), fingerprints=obstacles)
-                if await self.ask_people(step, verdict, waivable=waived is not None) or waived is None:
+                again = AgainBy(AGAIN_SECONDS if is_passing(error) else None, heals, quiet=why(error) in told)
+                told.add(why(error))
+                if await self.ask_people(step, verdict, waivable=waived is not None, again=again) or waived is None:
                     continue
                 if not self.waived.issuperset(obstacles):
                     continue  # something else was waived; the step's own trouble stands
@@ -59,26 +82,34 @@ class StepRunner(RunView):
             self.leave(step, ended(result) if ended else StepState.DONE, said(result))
             return result
 
-    async def ask_people(self, step: Step, verdict: GateVerdict, *, waivable: bool = True) -> bool:
+    async def ask_people(
+        self, step: Step, verdict: GateVerdict, *, waivable: bool = True, again: AgainBy | None = None
+    ) -> bool:
         """Wait until a person has answered; True for retry, False for waive. The run keeps everything meanwhile."""
+        again = again if again is not None and workflow.patched("tries-again") else AgainBy()
         reason = " ".join(verdict.reasons)
         self.leave(step, StepState.WAITING, reason)
         self.state, self.reason = RunState.NEEDS_ATTENTION, reason
         choices = "retry, waive or abort" if waivable else "retry or abort"
         if self.out_of_budget:
             choices += "; retry grants as much again"
-        self.waits_for = f"a person: {choices} ({step.title}: {reason})"
+        by_itself = "; it also tries again by itself each hour" if again.seconds else ""
+        self.waits_for = f"a person: {choices}{by_itself} ({step.title}: {reason})"
         self.answer, self.waivable = None, waivable
-        self.asked += 1
+        if not again.quiet:
+            self.asked += 1
         self.show()
-        # With a number, so that being stuck in the same place again is told again.
-        title = f"{self.request.ticket_key} needs a person ({self.asked}): {step.title}"
-        await self.tell("needs_attention", title, reason)
-        await self.wait_for_people(lambda: self.answer is not None)
+        if not again.quiet:
+            # With a number, so that being stuck in the same place again is told again.
+            title = f"{self.request.ticket_key} needs a person ({self.asked}): {step.title}"
+            await self.tell("needs_attention", title, reason)
+        await self.wait_for_people(lambda: self.answer is not None or again.healed(), again.seconds)
         answer = self.answer
-        assert answer is not None  # noqa: S101 - just waited for
         self.answer = None
         self.state, self.reason, self.waits_for = RunState.RUNNING, "", ""
+        if answer is None:
+            self.record("retry", detail="by itself")
+            return True
         if answer.kind is AttentionKind.WAIVE:
             self.waive_now(answer.fingerprints or verdict.fingerprints, answer.reason, answer.by)
             return False

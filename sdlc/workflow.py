@@ -1,14 +1,17 @@
 """SdlcWorkflow: the seventeen steps, read from top to bottom.
 
 Only decisions are made here and in `sdlc.policy`; everything that touches the world is an
-activity or a graph node. Below this class stand `sdlc.step_runner` (how a step runs and people are
-asked), `sdlc.run_view` (what is shown of a run) and `sdlc.run_messages` (what people say to it).
+activity or a graph node. Below this class stand, from top to bottom: `sdlc.approval_wait` (how a run waits at
+its pull request), `sdlc.forge_talk` (what it hears from there), `sdlc.step_runner` (how a step runs and people
+are asked), `sdlc.run_view` (what is shown of a run) and `sdlc.run_messages` (what people say to it).
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
+from datetime import timedelta
 from functools import partial
 
 from temporalio import workflow
@@ -25,6 +28,7 @@ with workflow.unsafe.imports_passed_through():
     from sdlc import activities as do
     from sdlc import budget, ladder, policy
     from sdlc.activity_calls import why
+    from sdlc.approval_wait import ApprovalWait, BranchMoved
     from sdlc.domain import (
         ApprovalDecision,
         ChangeSet,
@@ -39,6 +43,7 @@ with workflow.unsafe.imports_passed_through():
         PanelState,
         Plan,
         PullRequest,
+        PullRequestState,
         Record,
         RunRequest,
         RunState,
@@ -55,7 +60,6 @@ with workflow.unsafe.imports_passed_through():
     from sdlc.progress import RunOutcome, Step, StepState
     from sdlc.repeats import without_repeats
     from sdlc.run_payloads import EngineNews, ModelChosen, Spoken
-    from sdlc.step_runner import StepRunner
     from sdlc.work_loop import WorkLoopRequest, WorkLoopResult, WorkLoopWorkflow
 
 _TESTS = (
@@ -82,8 +86,15 @@ class Round(Record):
     decisions: tuple[ApprovalDecision, ...] = ()
 
 
+Turn = ApprovalDecision | BranchMoved | Round
+"""What comes after a pull request was shown: people's decision, or more work."""
+
+_FIRST_CI_WAIT, _LONGEST_CI_WAIT = 30.0, 600.0
+"""Seconds between two looks at the forge's checks, beyond those that it tells of by itself."""
+
+
 @workflow.defn
-class SdlcWorkflow(StepRunner):
+class SdlcWorkflow(ApprovalWait):
     """One ticket, from its claim to its closing."""
 
     @workflow.init
@@ -95,6 +106,7 @@ class SdlcWorkflow(StepRunner):
         """Protected paths that nobody had consented to when the engine ended."""
         self._checkpoint = ""
         """Of a program that was lost for good with its worker: the next one goes on from it."""
+        self._ci_seen = 0
         self._children: Children | None = None
         """Where the ticket is done in parts that are at work."""
         self._planned: Plan | None = None
@@ -107,7 +119,9 @@ class SdlcWorkflow(StepRunner):
     async def run(self, request: RunRequest) -> RunOutcome:
         self._work = asyncio.create_task(self._steps())
         # A run that began before there was a watch goes on without it, so that its history can be replayed.
-        watching = asyncio.create_task(self.watch_budget()) if workflow.patched("budget-watch") else None
+        watching = [asyncio.create_task(self.watch_budget())] if workflow.patched("budget-watch") else []
+        if workflow.patched("forge-talk"):
+            watching.append(asyncio.create_task(self.listen()))
         if self.abort_reason:
             self._work.cancel()  # it came before the first task
         try:
@@ -119,8 +133,8 @@ class SdlcWorkflow(StepRunner):
             if not self.abort_reason:
                 raise
         finally:
-            if watching is not None:
-                watching.cancel()
+            for task in watching:
+                task.cancel()
         await workflow.wait_condition(workflow.all_handlers_finished)
         return self.outcome()
 
@@ -129,19 +143,33 @@ class SdlcWorkflow(StepRunner):
         change = await self._implement(Round())
         while True:
             change = await self._until_reviewed_and_tested(change)
-            pull_request = await self._create_pull_request(ticket, change)
-            red = await self._forge_checks(pull_request)
-            if red is not None:
-                change = await self._fix(red)
-                continue
-            await self._publish_reviews(pull_request)
-            await self._request_approval(pull_request)
-            decision = await self._await_approval()
-            if decision.kind is DecisionKind.APPROVE:
-                return await self._close_story()
-            if decision.kind is DecisionKind.REJECT:
-                return await self._reject(decision)
-            change = await self._revise(decision)
+            turn = await self.meanwhile() or await self._show_and_wait(ticket, change)
+            if isinstance(turn, ApprovalDecision) and turn.kind is DecisionKind.APPROVE:
+                moved = await self._close_story()
+                if moved is None:
+                    return None
+                change = await self._take_over(moved)
+            elif isinstance(turn, ApprovalDecision) and turn.kind is DecisionKind.REJECT:
+                return await self._reject(turn)
+            elif isinstance(turn, ApprovalDecision):
+                change = await self._revise(turn)
+            elif isinstance(turn, BranchMoved):
+                change = await self._take_over(turn)
+            else:
+                change = await self._fix(turn)
+
+    async def _show_and_wait(self, ticket: Ticket, change: ChangeSet) -> Turn:
+        """Steps 12 to 16."""
+        pull_request = await self._create_pull_request(ticket, change)
+        red = await self._forge_checks(pull_request)
+        if red is not None:
+            return red
+        await self._publish_reviews(pull_request)
+        await self._request_approval(pull_request)
+        turn = await self._await_approval()
+        if isinstance(turn, ApprovalDecision) and turn.kind is DecisionKind.APPROVE:
+            return await self._await_merge(turn)
+        return turn
 
     async def _until_reviewed_and_tested(self, change: ChangeSet) -> ChangeSet:
         """Steps 3 to 11, again from 3 on each new head, until nothing holds the change up."""
@@ -234,11 +262,13 @@ class SdlcWorkflow(StepRunner):
             branch=branch_name(self.ticket),
         )
         said, self.instructions = tuple(self.instructions), []
+        remarks, self.remarks = tuple(self.remarks), []
         brief = do.BriefRequest(
             run=self.identity(),
             ticket=self.ticket,
             change=before,
             round=self.round,
+            remarks=remarks,
             instructions=said,
             engine=self.policy.engine,
             **{name: getattr(back, name) for name in ("fingerprints", "panel_reports", "tests", "ci", "decisions")},
@@ -274,6 +304,9 @@ class SdlcWorkflow(StepRunner):
         self.instructions += result.unheard
         if result.ended in ("budget", "failed"):
             self.instructions[:0] = said
+            self.remarks[:0] = remarks
+        else:
+            self.answered += remarks
         self.round += 1
         self.plan = result.plan or self.plan
         if result.summary and result.ended != "failed":
@@ -464,6 +497,8 @@ class SdlcWorkflow(StepRunner):
             return await self.call(do.CREATE_PULL_REQUEST, self.evidence(), Step.CREATE_PULL_REQUEST)
 
         self.pull_request = await self.run_step(Step.CREATE_PULL_REQUEST, create, said=lambda made: made.url)
+        self.latest = None  # what was read before is about another head
+        await self.answer_remarks()
         return self.pull_request
 
     async def _look_at_ticket(self, ticket: Ticket) -> None:
@@ -481,15 +516,43 @@ class SdlcWorkflow(StepRunner):
         def ended(report: CiReport) -> StepState:
             if report.state is CiState.RED:
                 return StepState.FAILED
-            return StepState.SKIPPED if report.state is CiState.NONE else StepState.DONE
+            return StepState.DONE if report.state is CiState.GREEN else StepState.SKIPPED
 
         request = do.OnPullRequest(evidence=self.evidence(), pull_request=pull_request)
+        obstacle = f"unfinished-ci@{pull_request.head_sha}"
+        unfinished = CiReport(state=CiState.PENDING, head_sha=pull_request.head_sha, note="waived: not ended")
         return await self.run_step(
             Step.WAIT_FOR_CI,
-            lambda: self.call(do.WAIT_FOR_CI, request, Step.WAIT_FOR_CI),
+            lambda: self._ended_checks(request),
             said=lambda report: report.note or report.state.value,
             ended=ended,
+            waived=unfinished,
+            obstacles=(obstacle,),
+            heals=lambda: self.ci_nudges > self._ci_seen,
         )
+
+    async def _ended_checks(self, request: do.OnPullRequest) -> CiReport:
+        """Ask for a minute, then wait without holding a place at a worker: until the forge says something, or a while
+        has gone by. How long that may take is the step's time-out."""
+        limit = policy.limits_for(Step.WAIT_FOR_CI, self.policy).timeout_seconds
+        began, wait = workflow.time(), _FIRST_CI_WAIT
+        while True:
+            nudges = self._ci_seen = self.ci_nudges
+            report = await self.call(do.WAIT_FOR_CI, request, Step.WAIT_FOR_CI)
+            if report.state is not CiState.PENDING or not workflow.patched("ci-patience"):
+                return report
+            left = began + limit - workflow.time()
+            if left <= 0:
+                hint = "Retry to wait on, or waive."
+                said = f"The forge's checks have not ended for {counted(max(1, round(limit / 60)), 'minute')}. {hint}"
+                raise ApplicationError(said, type="ChecksUnfinished", non_retryable=True)
+            with contextlib.suppress(asyncio.TimeoutError):
+                heard = partial(self._ci_nudged, nudges)
+                await workflow.wait_condition(heard, timeout=timedelta(seconds=min(wait, left)))
+            wait = min(wait * 1.5, _LONGEST_CI_WAIT)
+
+    def _ci_nudged(self, since: int) -> bool:
+        return self.ci_nudges > since
 
     async def _forge_checks(self, pull_request: PullRequest) -> Round | None:
         """Step 13; what the engine must mend, or None when the checks are green, absent or waived."""
@@ -518,56 +581,84 @@ class SdlcWorkflow(StepRunner):
 
     async def _request_approval(self, pull_request: PullRequest) -> None:
         approvers = self.policy.approval.approvers
-        request = do.RequestApproval(evidence=self.evidence(), pull_request=pull_request, reviewers=approvers)
-        self.pull_request = await self.run_step(
+        starter = (self.request.starter, *self.request.starter_aliases)
+        request = do.RequestApproval(
+            evidence=self.evidence(), pull_request=pull_request, reviewers=approvers, starter=starter
+        )
+        asked = await self.run_step(
             Step.REQUEST_APPROVAL,
             lambda: self.call(do.REQUEST_APPROVAL, request, Step.REQUEST_APPROVAL),
-            said=lambda _: f"asked {', '.join(approvers) or 'whoever is watching'}",
+            said=lambda _: f"asked {', '.join(approvers)}" if approvers else "ready for review",
         )
+        # The head is what this run has shown, whatever somebody has pushed since.
+        self.pull_request = asked.model_copy(update={"head_sha": pull_request.head_sha})
 
     # --- 16 -----------------------------------------------------------------------------------
 
-    async def _await_approval(self) -> ApprovalDecision:
+    async def _await_approval(self) -> ApprovalDecision | BranchMoved:
         """Block until people have decided about this head; remind them on the way, and never end in silence."""
         await self.unpaused()
-        self.enter(Step.AWAIT_APPROVAL, StepState.WAITING)
+        self.nudges += 1  # somebody may have said something before the run began to listen
+        waits_for = f"{counted(self.policy.approval.required, 'approval')} of {self.pull_request_url()}"
         while True:
-            self.state = RunState.AWAITING_APPROVAL
-            self.waits_for = f"{counted(self.policy.approval.required, 'approval')} of {self.pull_request_url()}"
-            self.show()
-            if await self._decided_in_time():
+            turn = await self.await_people(RunState.AWAITING_APPROVAL, waits_for, self.people_have_said)
+            if turn is None and self.decisions[-1].kind is DecisionKind.APPROVE and workflow.patched("forge-talk"):
+                turn = await self.moved_meanwhile()
+            if turn is not None or self.people_have_said():
                 break
-            days = self.policy.approval.deadline_seconds / 86_400
-            verdict = GateVerdict(decision=GateDecision.ASK, reasons=(f"Nobody has decided for {days:g} days.",))
-            await self.ask_people(Step.AWAIT_APPROVAL, verdict, waivable=False)
-        self.state = RunState.RUNNING
-        self.waits_for = ""
-        decision = self.decisions[-1]
+        if isinstance(turn, BranchMoved):
+            self.leave(Step.AWAIT_APPROVAL, StepState.DONE, "the branch has moved")
+            return turn
+        decision = turn or self.decisions[-1]
         self.leave(Step.AWAIT_APPROVAL, StepState.DONE, f"{decision.kind.value.replace('_', ' ')} by {decision.by}")
         await self._show_decisions()
         return decision
 
-    async def _decided_in_time(self) -> bool:
-        approval = self.policy.approval
-        began = workflow.time()
-        moments = sorted(second for second in approval.reminder_seconds if second < approval.deadline_seconds)
-        for moment in (*moments, approval.deadline_seconds):
-            left = began + moment - workflow.time()
-            if await self.wait_for_people(self._people_have_said, max(left, 0)):
-                return True
-            if moment < approval.deadline_seconds:
-                days = moment / 86_400  # in the title, so that no two reminders are taken for one
-                await self.tell("reminder", f"{self.request.ticket_key} waits for an approval since {days:g} days")
-        return self._people_have_said()
+    async def _await_merge(self, approval: ApprovalDecision) -> ApprovalDecision | BranchMoved:
+        """Where the story is done with the merge, and people merge: wait for them. They may still object."""
+        if self.policy.close_on == "approval" or self.policy.merge:
+            return approval
+        if self.latest is not None and self.latest.pull_request.state is PullRequestState.MERGED:
+            return approval
+        self.nudges += 1
+        waits_for = f"the merge of {self.pull_request_url()}"
+        turn = await self.await_people(RunState.AWAITING_MERGE, waits_for, self.people_object)
+        if turn is None and self.people_object():
+            turn = self.decisions[-1]
+        said = turn.kind.value.replace("_", " ") if isinstance(turn, ApprovalDecision) else "the branch has moved"
+        merged = turn is None or (isinstance(turn, ApprovalDecision) and turn.kind is DecisionKind.APPROVE)
+        self.leave(Step.AWAIT_APPROVAL, StepState.DONE, "approved and merged" if merged else said)
+        return turn or approval
 
-    def _people_have_said(self) -> bool:
-        return policy.people_say(self.decisions, self.policy.approval) is not None
+    async def _take_over(self, moved: BranchMoved) -> ChangeSet:
+        """Others' commits are part of the change now: reviewed, tested and shown again, and approved anew."""
+        by = ", ".join(moved.authors)
+        self.record("branch_moved", by, "forge", detail=", ".join(moved.conflicts), head=moved.change.head_sha)
+        self.repository = moved.change.repository
+        if moved.shown and self.pull_request is not None:
+            self.pull_request = self.pull_request.model_copy(update={"head_sha": moved.shown})
+        self.latest = None
+        self._hold(moved.change)
+        self.red_rounds = 0
+        self.rounds_left = self.policy.max_fix_rounds
+        self._unasked = tuple(path for path in moved.unasked if path not in self.protected)
+        self.protected = tuple(sorted({*self.protected, *moved.protected}))
+        if not moved.conflicts:
+            if await self._protected_paths_consented():
+                return moved.change
+            return await self._implement(Round(reason="Protected paths that people have changed"))
+        named = policy.named_paths(moved.conflicts)
+        word = f"Others have changed the same lines. Resolve the conflict markers, keeping what both want, in: {named}."
+        self.instructions.append(Instruction(text=word, by="the merge"))
+        return await self._implement(Round(reason=f"Conflicts in {named}"))
 
     async def _show_decisions(self) -> None:
         """On the pull request too; its absence there never holds a decision up."""
         assert self.repository is not None  # noqa: S101 - step 1 has set it
         assert self.pull_request is not None  # noqa: S101 - step 12 has set it
         for decision in self.decisions:
+            if decision.source == "forge":
+                continue  # it was made there
             request = do.RecordDecision(
                 run=self.identity(), repository=self.repository, pull_request=self.pull_request, decision=decision
             )
@@ -582,13 +673,19 @@ class SdlcWorkflow(StepRunner):
         """A person asked for changes: a round of its own, with fix rounds of its own."""
         self.revisions += 1
         self.red_rounds = 0
+        self.ticket = self.edited or self.ticket  # whoever asks for changes has the ticket before them as it is now
         self.rounds_left = self.policy.max_fix_rounds
         return await self._implement(Round(reason=f"{decision.by} asked for changes", decisions=tuple(self.decisions)))
 
     # --- 17, and the other ends ---------------------------------------------------------------
 
-    async def _close_story(self) -> None:
+    async def _close_story(self) -> BranchMoved | None:
+        """Ticket Done; or, where the merge is ours to make and the branch or its base has moved, that comes first."""
         assert self.pull_request  # noqa: S101 - step 12 has set it
+        if self.policy.merge and workflow.patched("forge-talk"):
+            moved = await self.meanwhile()
+            if isinstance(moved, BranchMoved):
+                return moved
         request = do.CloseStory(
             evidence=self.evidence(),
             pull_request=self.pull_request,
@@ -599,9 +696,12 @@ class SdlcWorkflow(StepRunner):
             Step.CLOSE_STORY,
             lambda: self.call(do.CLOSE_STORY, request, Step.CLOSE_STORY),
             said=lambda closed: f"ticket done, pull request {closed.state.value}",
+            waived=self.pull_request,
+            obstacles=(f"close@{self.pull_request.head_sha}",),
         )
         self.state = RunState.CLOSED
         self.show()
+        return None
 
     async def _reject(self, decision: ApprovalDecision) -> None:
         await self._release(f"rejected by {decision.by}" + (f": {decision.comment}" if decision.comment else ""))

@@ -33,6 +33,7 @@ from sdlc.domain import (
     PanelState,
     Proof,
     PullRequest,
+    PullRequestNews,
     PullRequestState,
     Record,
     Repository,
@@ -98,6 +99,9 @@ class Script:
     panel_state: Callable[[Panel, int], PanelState | None] = lambda _, __: None
     tests: Callable[[TestKind, int], TestOutcome] = lambda _, __: TestOutcome.PASSED
     ci: Callable[[int], CiState] = lambda _: CiState.NONE
+    news: Callable[[int, PullRequestNews], PullRequestNews] = lambda _, as_it_was: as_it_was
+    """The pull request as people have left it."""
+    taken_in: Callable[[int, do.TakeIn], do.TakenIn] = lambda _, request: do.TakenIn(change=request.change)
     raises: Callable[[str, int], Exception | None] = lambda _, __: None
     """An error instead of an answer, by activity name and call."""
     before: Callable[[str, int], Any] = lambda _, __: None
@@ -115,6 +119,7 @@ class Stage:
     released: list[do.ReleaseRun] = field(default_factory=list)
     closed: list[do.CloseStory] = field(default_factory=list)
     decided: list[do.RecordDecision] = field(default_factory=list)
+    said: list[do.SayOnPullRequest] = field(default_factory=list)
     _heads: int = 0
 
     def count(self, name: str) -> int:
@@ -191,6 +196,22 @@ class Stage:
         async def wait_for_ci(request: do.OnPullRequest) -> CiReport:
             number = await self._called("wait_for_ci")
             return CiReport(state=self.script.ci(number), head_sha=request.pull_request.head_sha)
+
+        @activity.defn(name=do.LOOK_AT_PULL_REQUEST.name)
+        async def look_at_pull_request(request: do.LookAtPullRequest) -> PullRequestNews:
+            number = await self._called("look_at_pull_request")
+            return self.script.news(number, PullRequestNews(pull_request=request.pull_request))
+
+        @activity.defn(name=do.SAY_ON_PULL_REQUEST.name)
+        async def say_on_pull_request(request: do.SayOnPullRequest) -> do.Nothing:
+            await self._called("say_on_pull_request")
+            self.said.append(request)
+            return do.Nothing()
+
+        @activity.defn(name=do.TAKE_IN.name)
+        async def take_in(request: do.TakeIn) -> do.TakenIn:
+            number = await self._called("take_in")
+            return self.script.taken_in(number, request)
 
         @activity.defn(name=do.PUBLISH_REVIEWS.name)
         async def publish_reviews(request: do.OnPullRequest) -> do.Nothing:

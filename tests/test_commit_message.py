@@ -43,3 +43,10 @@ def test_a_strange_key_and_hidden_text_do_no_harm() -> None:
     assert message.splitlines()[0] == "fix(P-1-x): fix it"
     assert "\n  Signed-off-by" in message
     assert message.endswith("Ticket: P 1 (x)\n")
+
+
+def test_the_one_who_started_the_run_is_a_co_author_beside_the_ticket() -> None:
+    made = commit_message("BUG-1", "Round half up", coauthor="Ada <ada@acme.example>")
+    assert made.endswith("\n\nTicket: BUG-1\nCo-authored-by: Ada <ada@acme.example>\n")
+    unfinished = commit_message("BUG-1", "", "turns", coauthor="Ada <ada@acme.example>")
+    assert unfinished.endswith("\n\nTicket: BUG-1\nCo-authored-by: Ada <ada@acme.example>\n")

@@ -588,3 +588,11 @@ def test_the_last_word_on_the_ticket_has_link_cost_and_how_to_get_it() -> None:
     assert "0.50 USD" in said
     assert "`git pull '/forge/a b/repository.git' main`" in said
     assert "git fetch '/forge/a b/repository.git' sdlc/BUG-1-x" in closed_comment(evidence(), PULL, (decision,))
+
+
+def test_a_criterion_names_the_tests_that_were_seen_to_show_it() -> None:
+    seen = pull_request_body(evidence(summary="Used ROUND_HALF_UP.\n\nCriterion 1: test_half_up"))
+    assert "- 0.125 becomes 0.13\n  - shown by `tests/test_money.py::test_half_up`" in seen
+    assert "Criterion 1" not in seen
+    invented = pull_request_body(evidence(summary="Criterion 1: test_that_is_not_there"))
+    assert "- 0.125 becomes 0.13\n  - the engine names a test, which was not seen to fail" in invented

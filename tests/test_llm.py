@@ -29,8 +29,9 @@ from sdlc.errors import (
     ModelRefused,
     ServiceUnavailable,
 )
+from sdlc.integrations.answers import LONGEST_RETRY_AFTER, redacted
 from sdlc.integrations.llm import Models, Role, spent
-from sdlc.integrations.llm_errors import LONGEST_RETRY_AFTER, redacted, retry_delay
+from sdlc.integrations.llm_errors import retry_delay
 from sdlc.integrations.llm_prices import cost
 from sdlc.review_graphs.challenge import ChallengeAnswer, ChallengeCall
 

@@ -9,10 +9,10 @@ from typing import cast
 
 import pytest
 
-from sdlc.activities import MergePart, PartMerged, PublishBranch
+from sdlc.activities import MergePart, PartMerged, PublishBranch, TakeIn, TakenIn
 from sdlc.config import ForgeSettings, Settings
 from sdlc.domain import ChangeSet, Repository, RunIdentity
-from sdlc.errors import WorkspaceBroken
+from sdlc.errors import GuardRailViolation, WorkspaceBroken
 from sdlc.integrations.git.merging import leftover_markers, merge_squashed
 from sdlc.integrations.services import Services
 from sdlc.integrations.workspace import Workspaces
@@ -37,8 +37,23 @@ class House:
 
     @property
     def steps(self) -> MergingSteps:
-        services = SimpleNamespace(workspaces=self.workspaces, settings=self.settings)
+        services = SimpleNamespace(workspaces=self.workspaces, settings=self.settings, forge=self)
         return MergingSteps(cast(Services, services))
+
+    async def open_repository(self, origin: str, *, base_branch: str = "") -> Repository:
+        """As the forge has it now."""
+        assert base_branch == self.repository.base_branch
+        tip = git(self.forge, "rev-parse", f"refs/heads/{base_branch}")
+        return self.repository.model_copy(update={"base_sha": tip})
+
+    def base_moves(self, files: Files) -> str:
+        moved = self.line("the base moves", files)
+        git(self.forge, "update-ref", f"refs/heads/{self.repository.base_branch}", moved)
+        return moved
+
+    async def take_in(self, head: str, foreign: str = "", *, with_base: bool = False) -> TakenIn:
+        request = TakeIn(run=RUN, change=self.change(head), head_sha=foreign, with_base=with_base)
+        return await self.steps.take_in(request)
 
     def line(self, name: str, files: Files, *, start: str = "") -> str:
         """A commit on the base, or on `start`, that the forge has."""
@@ -227,3 +242,78 @@ async def test_a_persons_repository_that_takes_no_branch_is_no_failure(house: Ho
     house.repository = house.repository.model_copy(update={"origin": str(tmp_path / "gone")})
     head = house.line("work", {"b.txt": "work\n"})
     assert (await publish(house, head)) == ("sdlc/LOOP-1", house.repository.url)
+
+
+# --- what others did -------------------------------------------------------------------------------
+
+
+async def test_commits_on_top_of_the_runs_head_are_the_new_head_as_they_stand(house: House) -> None:
+    run = house.line("run", {"a.txt": numbers({1: "run"})})
+    theirs = house.line("by hand", {"b.txt": "by hand\n"}, start=run)
+    taken = await house.take_in(run, theirs)
+    assert taken.change.head_sha == theirs
+    assert taken.change.files_changed == 2
+    assert taken.authors == ("Ada",)
+    assert taken.conflicts == ()
+
+
+async def test_commits_beside_the_runs_are_joined_and_neither_history_is_lost(house: House) -> None:
+    shown = house.line("shown", {"a.txt": numbers({1: "run"})})
+    run = house.line("a fix round", {"a.txt": numbers({1: "run", 5: "fix"})}, start=shown)
+    theirs = house.line("by hand", {"a.txt": numbers({1: "run", 9: "hand"})}, start=shown)
+    taken = await house.take_in(run, theirs)
+    head = taken.change.head_sha
+    assert set(git(house.forge, "rev-list", "--parents", "-1", head).split()[1:]) == {run, theirs}
+    assert house.shown(head, "a.txt") == numbers({1: "run", 5: "fix", 9: "hand"}).strip()
+    assert git(house.forge, "rev-parse", f"refs/sdlc/r1/{head[:16]}") == head
+    house.workspaces = Workspaces(house.workspaces.clones.of(house.repository.url).folder.parent.parent / "another")
+    assert await house.take_in(run, theirs) == taken
+
+
+async def test_a_branch_that_was_moved_back_gives_nothing_to_take_in(house: House) -> None:
+    shown = house.line("shown", {"a.txt": numbers({1: "run"})})
+    run = house.line("a fix round", {"a.txt": numbers({1: "fix"})}, start=shown)
+    taken = await house.take_in(run, shown)
+    assert (taken.change.head_sha, taken.conflicts) == (run, ())
+
+
+async def test_a_base_that_has_moved_is_merged_and_only_the_change_itself_is_left_to_review(house: House) -> None:
+    run = house.line("run", {"a.txt": numbers({1: "run"})})
+    base = house.base_moves({"b.txt": "moved\n", "c.txt": "new\n"})
+    taken = await house.take_in(run, with_base=True)
+    assert (taken.change.base_sha, taken.change.repository.base_sha) == (base, base)
+    assert taken.change.files_changed == 1
+    assert house.shown(taken.change.head_sha, "c.txt") == "new"
+
+
+async def test_lines_that_both_have_changed_are_marked_and_named(house: House) -> None:
+    run = house.line("run", {"a.txt": numbers({1: "run"})})
+    house.base_moves({"a.txt": numbers({1: "base"})})
+    taken = await house.take_in(run, with_base=True)
+    assert taken.conflicts == ("a.txt",)
+    assert "<<<<<<<" in house.shown(taken.change.head_sha, "a.txt")
+
+
+async def test_a_base_that_somebody_merged_into_the_branch_is_no_part_of_the_change(house: House) -> None:
+    """As the forge's button "Update branch" does it."""
+    run = house.line("run", {"a.txt": numbers({1: "run"})})
+    base = house.base_moves({"c.txt": "new\n"})
+    git(house.checkout.path, "checkout", "--quiet", "--detach", run)
+    git(house.checkout.path, "merge", "--quiet", "--no-edit", base)
+    git(house.checkout.path, "push", "--quiet", str(house.forge), "HEAD:refs/heads/sdlc/ABC-1-export")
+    taken = await house.take_in(run, house.checkout.head)
+    assert taken.change.head_sha == house.checkout.head
+    assert taken.change.base_sha == base
+    assert taken.change.files_changed == 1
+
+
+async def test_what_people_have_pushed_is_held_against_the_guard_rails(house: House) -> None:
+    run = house.line("run", {"a.txt": numbers({1: "run"})})
+    theirs = house.line("by hand", {".github/workflows/ci.yml": "on: push\n"}, start=run)
+    taken = await house.take_in(run, theirs)
+    assert taken.protected == taken.unasked == (".github/workflows/ci.yml",)
+    key = "AKIA" + "Q3EGRIFQ7XKZ2LMN"
+    secret = house.line("a key", {"key.txt": f"aws_access_key_id = {key}\n"}, start=run)
+    with pytest.raises(GuardRailViolation, match="Take it out of the branch") as refused:
+        await house.take_in(run, secret)
+    assert key not in str(refused.value)

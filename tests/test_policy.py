@@ -186,7 +186,7 @@ def decided(kind: DecisionKind = DecisionKind.APPROVE, by: str = "grace", **more
 def refused(decision: ApprovalDecision, **more: object) -> str | None:
     given_: dict[str, object] = {
         "policy": ApprovalPolicy(),
-        "starter": "ada",
+        "starter": ("ada",),
         "state": RunState.AWAITING_APPROVAL,
         "change": CHANGE,
         "earlier": (),
@@ -201,6 +201,21 @@ def test_an_approval_of_somebody_else_counts() -> None:
 def test_the_starter_can_not_approve_unless_one_person_works_alone() -> None:
     assert "started this run" in (refused(decided(by="ada")) or "")
     assert refused(decided(by="ada"), policy=ApprovalPolicy(allow_starter=True)) is None
+
+
+def test_a_name_that_somebody_gives_themselves_is_good_for_a_refusal_and_never_for_a_right() -> None:
+    disguised = decided(by="eve", also_called=("Ada",))
+    assert "started" in (refused(disguised) or "")
+    picky = ApprovalPolicy(approvers=("grace",))
+    assert "may not decide" in (refused(decided(by="eve", also_called=("grace",)), policy=picky) or "")
+    assert refused(decided(by="octo-grace", aliases=("Grace",)), policy=picky) is None
+
+
+def test_two_names_of_one_person_are_one_approval() -> None:
+    approvals = [decided(by="grace"), decided(by="octo-grace", aliases=("grace",))]
+    two = ApprovalPolicy(required=2)
+    assert policy.people_say(approvals, two) is None
+    assert policy.people_say([*approvals, decided(by="kay")], two) is DecisionKind.APPROVE
 
 
 def test_the_starter_may_still_ask_for_changes() -> None:

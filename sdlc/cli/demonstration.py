@@ -22,8 +22,8 @@ async def demonstrate(context: Context, *, auto_approve: bool, as_json: bool) ->
     from sdlc.demo.bundle import make_repository
 
     settings = context.settings()
-    _leave_other_servers_alone()
-    home = _fresh_folder(settings.data_dir / "demo")
+    leave_other_servers_alone()
+    home = fresh_folder(settings.data_dir / "demo")
     settings = settings.model_copy(update={"data_dir": home, "temporal": TemporalSettings()})
     repository = await make_repository(home / "repository")
     ticket = Path(str(resources.files("sdlc.demo") / "ticket.md"))
@@ -33,7 +33,7 @@ async def demonstrate(context: Context, *, auto_approve: bool, as_json: bool) ->
         return await run_ticket(equipped, ticket, str(repository), base="", auto_approve=auto_approve, as_json=as_json)
 
 
-def _leave_other_servers_alone() -> None:
+def leave_other_servers_alone() -> None:
     """Everything of a demo is embedded: a run of a bundled ticket has no business on somebody's cluster."""
     named = [name for name in os.environ if name.startswith("TEMPORAL_")]
     if any(os.environ.get(name) for name in ("TEMPORAL_ADDRESS", "TEMPORAL_HOST", "TEMPORAL_PROFILE")):
@@ -43,7 +43,7 @@ def _leave_other_servers_alone() -> None:
     os.environ["TEMPORAL_CONFIG_FILE"] = os.devnull
 
 
-def _fresh_folder(parent: Path) -> Path:
+def fresh_folder(parent: Path) -> Path:
     parent.mkdir(parents=True, exist_ok=True)
     # A server's record lies there while it runs: that demo goes on in another terminal.
     earlier = sorted(

@@ -76,7 +76,7 @@ async def start_run(settings: Settings, client: Client, request: RunRequest, *, 
     """Start a run with what this server can do; True if it joined one that was there."""
     # The embedded server is started with our search attributes; any other is asked to take them.
     takes_ours = await ensure_search_attributes(client) if configured_address(settings) else True
-    fitted = request.model_copy(update={"ui_url": ui_url, "search_attributes": takes_ours})
+    fitted = request.model_copy(update={"ui_url": ui_url or request.ui_url, "search_attributes": takes_ours})
     return (await Runs(client, task_queue=task_queue(settings)).start(fitted)).joined
 
 
@@ -101,6 +101,9 @@ async def _drive(session: Session, key: str, *, auto_approve: bool, as_json: boo
                     f"{command} reject {key}",
                 )
                 say(f"Decide with: {' | '.join(choices)}")
+        elif progress.state is RunState.AWAITING_MERGE:
+            where = progress.pull_request.url if progress.pull_request else "its pull request"
+            say(f"Approved. It is done once somebody has merged {where}.")
         elif interactive and not auto_approve:
             await ask_about_trouble(runs, progress)
         else:

@@ -12,7 +12,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from sdlc.cli import deciding, engines, reading, reviewing, running
+from sdlc.cli import deciding, doctor, engines, reading, reviewing, running, serving
 from sdlc.cli.context import CONTEXT
 from sdlc.cli.failures import exit_code_of, leave
 
@@ -29,6 +29,8 @@ reading.register(app)
 reviewing.register(app)
 deciding.register(app)
 engines.register(app)
+serving.register(app)
+doctor.register(app)
 
 
 def _version(wanted: bool) -> None:

@@ -10,7 +10,7 @@ import httpx
 from sdlc import budget
 from sdlc.cli.context import say
 from sdlc.config import Settings
-from sdlc.domain import RunRequest, Usage
+from sdlc.domain import Person, RunRequest, Ticket, Usage
 from sdlc.errors import (
     ConfigurationError,
     EngineUnusable,
@@ -29,27 +29,41 @@ _OPENAI = "https://api.openai.com/v1"
 async def prepare(settings: Settings, ticket: Path | str, repo: str, *, base: str = "") -> RunRequest:
     """Look at everything that a person can have got wrong before anything is claimed.
 
-    `ticket` is a Markdown file or a key of the tracker. Raises UsageError (also its kinds) or ServiceUnavailable.
+    `ticket` is a Markdown file or a key of the tracker; `repo` may be empty where the ticket or the configuration
+    says which it is. Raises UsageError (also its kinds), FinalError of tracker or forge, or ServiceUnavailable.
     """
-    from sdlc.integrations.local_tracker import LocalTracker
+    from sdlc.runtime.requests import request_for, with_bot
 
-    tracker = LocalTracker(settings.tickets_dir)
-    if isinstance(ticket, Path):
-        key = await tracker.import_ticket(ticket)
+    found = await _ticket(settings, ticket)
+    if not repo and not found.repository and not settings.intake.repositories:
+        repo = "."
+    request = request_for(settings, found, Person(name=settings.run.starter), repository=repo, base_branch=base)
+    if settings.forge.kind == "local":
+        origin = await check_repository(request.repository, request.base_branch, say)
+        request = request.model_copy(update={"repository": origin})
     else:
-        try:
-            key = (await tracker.ticket(ticket)).key
-        except TicketNotFound as error:
-            raise UsageError(str(error)) from error
-    origin = await check_repository(repo, base, say)
+        from sdlc.runtime.services import build_forge
+
+        forge = build_forge(settings)
+        opened = await forge.open_repository(request.repository, base_branch=request.base_branch)
+        request = with_bot(request, await forge.login()).model_copy(update={"repository": opened.name})
     await check_model(settings)
-    return RunRequest(
-        ticket_key=key,
-        repository=origin,
-        base_branch=base,
-        starter=settings.run.starter,
-        policy=settings.run_policy(),
-    )
+    return request
+
+
+async def _ticket(settings: Settings, ticket: Path | str) -> Ticket:
+    from sdlc.integrations.local_tracker import LocalTracker
+    from sdlc.runtime.services import build_tracker
+
+    tracker = build_tracker(settings)
+    if isinstance(ticket, Path):
+        if not isinstance(tracker, LocalTracker):
+            raise UsageError(f"Tickets are in {settings.tracker.kind} here, so {ticket} can't be one; name a key.")
+        ticket = await tracker.import_ticket(ticket)
+    try:
+        return await tracker.ticket(ticket)
+    except TicketNotFound as error:
+        raise UsageError(str(error)) from error
 
 
 async def check_repository(repo: str, base: str, say: Callable[[str], None]) -> str:

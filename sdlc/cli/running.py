@@ -13,6 +13,10 @@ from sdlc.cli.reading import AsJson, Key, print_json
 
 AutoApprove = Annotated[bool, typer.Option("--auto-approve", help="Send the approval as soon as it is due.")]
 Repo = Annotated[str, typer.Option("--repo", help="Path or URL of the git repository.")]
+MaybeRepo = Annotated[
+    str,
+    typer.Option("--repo", help="Path, URL or owner/name; default: the one that is configured for the ticket, or `.`."),
+]
 Base = Annotated[str, typer.Option("--base", help="Branch to start from; default: the repository's own default.")]
 
 
@@ -67,7 +71,7 @@ def start(
         str,
         typer.Argument(help="After `workloop`: implement, unit_tests, integration_tests or static_checks."),
     ] = "",
-    repo: Repo = ".",
+    repo: MaybeRepo = "",
     base: Base = "",
     instruction: Annotated[
         str, typer.Option("--instruction", "-m", help="With `workloop`: what the engine is to do.")
@@ -84,7 +88,7 @@ def start(
         from sdlc.cli.work_loops import start_work_loop
 
         raise typer.Exit(
-            start_work_loop(step, repo=repo, base=base, instruction=instruction, wait=wait, as_json=as_json)
+            start_work_loop(step, repo=repo or ".", base=base, instruction=instruction, wait=wait, as_json=as_json)
         )
     if step or instruction or wait:
         raise typer.BadParameter("STEP, --instruction and --wait go with `start workloop STEP`.")

@@ -32,6 +32,7 @@ _SIGNS = {
 _STATE_STYLE = {
     RunState.CLOSED: "bold green",
     RunState.AWAITING_APPROVAL: "bold yellow",
+    RunState.AWAITING_MERGE: "bold yellow",
     RunState.NEEDS_ATTENTION: "bold red",
 }
 _PLAIN_WIDTH = 4_000

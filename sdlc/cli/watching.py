@@ -40,7 +40,11 @@ def is_over(progress: RunProgress) -> bool:
 
 
 def waits_for_people(progress: RunProgress) -> bool:
-    return progress.state.is_over or progress.state in (RunState.AWAITING_APPROVAL, RunState.NEEDS_ATTENTION)
+    return progress.state.is_over or progress.state in (
+        RunState.AWAITING_APPROVAL,
+        RunState.AWAITING_MERGE,
+        RunState.NEEDS_ATTENTION,
+    )
 
 
 async def watch(runs: Runs, key: str, *, until: Until = is_over, live: bool | None = None) -> RunProgress:

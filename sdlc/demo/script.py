@@ -181,7 +181,11 @@ _FIRST_SUMMARY = (
     "A tier includes its limit, and heavy parcels are charged and noted as overweight.\n\n"
     "The limit of a tier now belongs to it (`<=` in `Tariff.price`), and above the last tier each started kilogram "
     "costs the zone's overweight rate. `Quote.notes` has a line for each overweight parcel, which the command prints "
-    "below the table. Tests with the rate card's own numbers, and two lines in the changelog."
+    "below the table. Tests with the rate card's own numbers, and two lines in the changelog.\n\n"
+    "Criterion 1: tests/test_tariff.py::test_a_tier_includes_its_limit\n"
+    "Criterion 2: tests/test_tariff.py::test_each_started_kilogram_above_the_last_tier_is_charged\n"
+    "Criterion 3: tests/test_quotes.py::test_only_overweight_parcels_are_noted, "
+    "tests/test_command.py::test_notes_stand_below_the_table"
 )
 _FIRST_PLAN = (
     "Reproduce both complaints",

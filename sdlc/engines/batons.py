@@ -151,12 +151,36 @@ async def finished(
         )
     if not files:
         return Finished(change, protected, allowed)
-    message = commit_message(request.run.ticket_key, summary, ended)
+    message = commit_message(request.run.ticket_key, summary, ended, coauthor=request.run.coauthor)
     async with workspaces.at(change.repository, head) as workspace:
         sha = await _commit_tree(workspace.git, f"{head}^{{tree}}", start, message, dated_as=head)
         await workspace.publish(work_ref(request.run, sha), sha)
     made = await workspaces.change_set(change.repository, change.base_sha, sha, change.branch)
     return Finished(made, protected, allowed)
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What guard rails say of a change that people have made or added to."""
+
+    protected: tuple[str, ...] = ()
+    """Protected paths that it touches."""
+    unasked: tuple[str, ...] = ()
+    """Those of them that the settings don't let through: people decide."""
+
+
+async def judged(objects: GitObjects, base: str, head: str, guard: GuardSettings) -> Judged:
+    """The whole change against the guard rails. Raises GuardRailViolation for secrets, tricks on git, and its size."""
+    files = await objects.changed_files(base, head)
+    found = await _violations(objects, base, head, files, (), guard)
+    protected = await touched_protected(objects, base, files, guard)
+    unasked = protected if guard.consent != "allow" else tuple(path for path in protected if is_gits_own(path))
+    if found:
+        raise GuardRailViolation(
+            f"What was pushed to the branch can't be taken in. {found} Take it out of the branch and its history, then "
+            "retry."
+        )
+    return Judged(protected, unasked)
 
 
 async def _protected(

@@ -18,8 +18,8 @@ _BY_VERB = (
 _TRAILER = re.compile(r"^[A-Za-z][A-Za-z-]*(?:-by|-authored-by|-reviewed-by):", re.IGNORECASE)
 
 
-def commit_message(ticket_key: str, summary: str, ended: str = "submitted") -> str:
-    """Title, body and a `Ticket:` line, of what the engine says it did.
+def commit_message(ticket_key: str, summary: str, ended: str = "submitted", *, coauthor: str = "") -> str:
+    """Title, body and a `Ticket:` line, of what the engine says it did; `coauthor` is `Name <e-mail>`.
 
     Lines that look like a sign-off or a co-author are indented: nobody but people signs. What a forge would obey,
     such as `[skip ci]`, is made plain words.
@@ -28,15 +28,20 @@ def commit_message(ticket_key: str, summary: str, ended: str = "submitted") -> s
     lines = without_orders(visible_text(summary)[0]).strip().splitlines()
     first = " ".join(lines[0].split()).strip("#* ") if lines else ""
     if not first:
-        return f"chore({scope}): unfinished work\n\nEnded by: {ended}.\n\nTicket: {ticket_key}\n"
+        return f"chore({scope}): unfinished work\n\nEnded by: {ended}.\n\n{_trailers(ticket_key, coauthor)}\n"
     kind, subject = _kind_and_subject(first)
     prefix = f"{kind}({scope}): "
     title = textwrap.shorten(prefix + subject, max(MAX_TITLE, len(prefix) + 20), placeholder="…")
     body = _body(lines[1:])
     if title.endswith("…"):
         body = "\n\n".join(part for part in (textwrap.fill(first, MAX_TITLE), body) if part)
-    parts = [title, body, f"Ticket: {' '.join(ticket_key.split())}"]
+    parts = [title, body, _trailers(ticket_key, coauthor)]
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _trailers(ticket_key: str, coauthor: str) -> str:
+    lines = [f"Ticket: {' '.join(ticket_key.split())}"]
+    return "\n".join([*lines, f"Co-authored-by: {coauthor}"] if coauthor else lines)
 
 
 def _kind_and_subject(first: str) -> tuple[str, str]:

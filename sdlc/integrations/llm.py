@@ -15,7 +15,8 @@ from pydantic import BaseModel, ValidationError
 from sdlc.config import ModelSettings
 from sdlc.domain import Usage
 from sdlc.errors import ConfigurationError, ModelAnswerInvalid, ModelRefused, SdlcError, ServiceUnavailable
-from sdlc.integrations.llm_errors import Asked, StructuredOutputUnsupported, redacted, refused, translated
+from sdlc.integrations.answers import redacted
+from sdlc.integrations.llm_errors import Asked, StructuredOutputUnsupported, refused, translated
 from sdlc.integrations.llm_prices import cost, price_of
 from sdlc.integrations.llm_providers import Client, account, check_installed, client
 from sdlc.integrations.llm_wire import Wire, finish_reason, from_langchain, json_of, strict_schema, to_langchain

@@ -17,7 +17,7 @@ from pydantic import SecretStr
 
 from sdlc.config import ModelSettings
 from sdlc.errors import ConfigurationError
-from sdlc.integrations.llm_errors import shown_url
+from sdlc.integrations.answers import shown_url
 from sdlc.integrations.llm_wire import split_tool_calls
 
 if TYPE_CHECKING:

@@ -87,6 +87,14 @@ def writable(folder: Path) -> Iterator[None]:
         raise ServiceUnavailable(f"{folder} can't be written: {error.strerror}; it is tried again.") from error
 
 
+def why_not_writable(folder: Path) -> tuple[str, ...]:
+    """Why nothing can be written in `folder`, in one sentence; nothing where it can. It need not be there yet."""
+    there = next(place for place in (folder, *folder.parents) if place.exists())
+    if there.is_dir() and os.access(there, os.W_OK | os.X_OK):
+        return ()
+    return (f"{there} can't be written by this user; change its owner or its mode.",)
+
+
 def _mode_for(target: Path, new: int) -> int:
     try:
         return target.stat().st_mode & 0o777

@@ -15,6 +15,7 @@ the repository's folder. The origin is only read, except for the run's branch wh
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 from collections.abc import AsyncIterator
@@ -29,6 +30,7 @@ from sdlc.domain import (
     ApprovalDecision,
     CiReport,
     PullRequest,
+    PullRequestNews,
     PullRequestState,
     Repository,
     RunIdentity,
@@ -186,7 +188,13 @@ class LocalForge:
             pulls.comment(number, [self._said(run, "review", review.summary)])
 
     async def mark_ready(
-        self, repository: Repository, pull_request: PullRequest, *, reviewers: tuple[str, ...], run: RunIdentity
+        self,
+        repository: Repository,
+        pull_request: PullRequest,
+        *,
+        reviewers: tuple[str, ...],
+        run: RunIdentity,
+        starter: tuple[str, ...] = (),
     ) -> PullRequest:
         """Draft → open, with who was asked; what is over stays as it is."""
         async with self._repository(repository) as (_, pulls):
@@ -200,6 +208,29 @@ class LocalForge:
             )
             pulls.write(pull)
             return pulls.as_domain(pull)
+
+    async def news(self, repository: Repository, pull_request: PullRequest, *, run: RunIdentity) -> PullRequestNews:
+        """How it stands. Decisions come by the command line here, and nobody comments in a file."""
+        return PullRequestNews(pull_request=await self.pull_request(repository, pull_request.number))
+
+    async def mark(self, repository: Repository, pull_request: PullRequest) -> str:
+        """Nothing to watch: whoever changes something here says so to the run."""
+        return ""
+
+    async def say(
+        self, repository: Repository, pull_request: PullRequest, body: str, *, run: RunIdentity, topic: str
+    ) -> None:
+        """Write or edit this run's one comment on `topic`."""
+        async with self._repository(repository) as (_, pulls):
+            pulls.comment(pull_request.number, [self._said(run, topic, body)])
+
+    async def login(self) -> tuple[str, ...]:
+        """Nobody else's name is used here."""
+        return ()
+
+    async def check(self, origin: str = "") -> tuple[str, ...]:
+        """Can the folder be written to?"""
+        return await asyncio.to_thread(local_files.why_not_writable, self.folder)
 
     async def record_decision(
         self, repository: Repository, pull_request: PullRequest, decision: ApprovalDecision, *, run: RunIdentity

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeVar
@@ -54,13 +54,17 @@ class LocalTracker:
 
     # --- reading ------------------------------------------------------------------------------
 
-    async def next_key(self) -> str | None:
+    async def next_key(self, *, besides: Collection[str] = ()) -> str | None:
         """The free To Do ticket labelled `ai-ready` that is most urgent: by priority, then by key (X-9 before X-10)."""
-        return await asyncio.to_thread(self._next_key)
+        return await asyncio.to_thread(self._next_key, besides)
 
     async def ticket(self, key: str) -> Ticket:
         """The ticket as it stands now. Raises TicketNotFound, or TicketInvalid if a person's edit broke it."""
         return await asyncio.to_thread(lambda: self._ticket(*self._found(key)))
+
+    async def check(self) -> tuple[str, ...]:
+        """Can the folder be written to?"""
+        return await asyncio.to_thread(local_files.why_not_writable, self.folder)
 
     # --- writing ------------------------------------------------------------------------------
 
@@ -82,6 +86,9 @@ class LocalTracker:
     async def comment(self, key: str, body: str, *, run: RunIdentity, topic: str) -> None:
         """Write `body` (Markdown) as this run's comment on `topic`, or bring the one it wrote up to date."""
         await self._locked(lambda: self._comment(self._found(key)[0], body, run, topic))
+
+    async def link(self, key: str, url: str, title: str, *, run: RunIdentity) -> None:
+        """A file has no links of its own; the comments name the pull request."""
 
     async def import_ticket(self, path: Path) -> str:
         """Copy a ticket's file into the folder under its key, and return the key; the file itself is not changed.
@@ -211,7 +218,7 @@ class LocalTracker:
         """Ticket files; `KEY.comments.md` and the like have a dot in their stem, which no key has."""
         return (path for path in self.folder.glob("*.md") if ticket_file.KEY.fullmatch(path.stem) and path.is_file())
 
-    def _next_key(self) -> str | None:
+    def _next_key(self, besides: Collection[str]) -> str | None:
         ready: list[tuple[int, tuple[str | int, ...], str]] = []
         for path in self._files():
             try:
@@ -222,6 +229,8 @@ class LocalTracker:
             free = ticket.status == TicketStatus.TODO and not ticket.claimed_by
             if free and ticket.assignee in ("", self.bot) and READY_LABEL in ticket.labels:
                 key = ticket.key or path.stem
+                if key in besides:
+                    continue
                 ready.append((_PRIORITIES.get(ticket.priority.casefold(), _NO_PRIORITY), _natural(key), key))
         return min(ready)[2] if ready else None
 

@@ -7,13 +7,18 @@ Raised by all: `PermissionDenied` (final), `ServiceUnavailable` (retried).
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from datetime import datetime
 from typing import Protocol
 
+from sdlc.deliveries import CommandComment
 from sdlc.domain import (
     ApprovalDecision,
     CiReport,
     Finding,
+    Person,
     PullRequest,
+    PullRequestNews,
     Record,
     Repository,
     RunIdentity,
@@ -25,8 +30,8 @@ from sdlc.domain import (
 class Tracker(Protocol):
     """Where tickets live."""
 
-    async def next_key(self) -> str | None:
-        """The key of the next ticket worth taking, or None when there is none."""
+    async def next_key(self, *, besides: Collection[str] = ()) -> str | None:
+        """The key of the next ticket worth taking that is not among `besides`, or None when there is none."""
         ...
 
     async def ticket(self, key: str) -> Ticket:
@@ -48,8 +53,51 @@ class Tracker(Protocol):
         """Bring the ticket to a status; nothing if it is there already."""
         ...
 
+    async def check(self) -> tuple[str, ...]:
+        """What is missing, in sentences for a person: asks, writes nothing.
+
+        Raises what no further question makes sense after, such as a wrong address or token.
+        """
+        ...
+
     async def comment(self, key: str, body: str, *, run: RunIdentity, topic: str) -> None:
         """Write or edit this run's one comment on `topic`."""
+        ...
+
+    async def link(self, key: str, url: str, title: str, *, run: RunIdentity) -> None:
+        """Show the pull request among the ticket's links, where the tracker has such; one link of a run."""
+        ...
+
+
+class Intake(Protocol):
+    """What a tracker tells of its own accord, beyond `Tracker`: which ticket is wanted, and who says what on it."""
+
+    async def is_wanted(self, key: str) -> bool:
+        """Is it among the tickets that are taken unasked, and free?"""
+        ...
+
+    async def asked_by(self, key: str) -> Person:
+        """Who wanted it done: who made it ready (put the label on it), else who wrote it."""
+        ...
+
+    async def comment_on(self, key: str, comment_id: str) -> CommandComment | None:
+        """As it stands now; None if it is gone."""
+        ...
+
+    async def comments_since(self, moment: datetime) -> tuple[CommandComment, ...]:
+        """Comments of people since then with `/sdlc` in them, the oldest first; of all tickets that we look after."""
+        ...
+
+    async def may_command(self, person: Person, key: str) -> bool:
+        """Has this person (who is in none of `intake.commanders`) the right by a group or by write access?"""
+        ...
+
+    async def reply(self, comment: CommandComment, body: str) -> None:
+        """Answer a command, once: a repetition edits the reply."""
+        ...
+
+    async def login(self) -> tuple[str, ...]:
+        """The names under which we write here."""
         ...
 
 
@@ -62,6 +110,8 @@ class PullRequestDraft(Record):
     title: str
     body: str
     labels: tuple[str, ...] = ()
+    issue: int = 0
+    """Number of an issue of the same repository that the forge shall close on merge; 0: none."""
 
 
 class Review(Record):
@@ -107,15 +157,46 @@ class Forge(Protocol):
     ) -> None: ...
 
     async def mark_ready(
-        self, repository: Repository, pull_request: PullRequest, *, reviewers: tuple[str, ...], run: RunIdentity
+        self,
+        repository: Repository,
+        pull_request: PullRequest,
+        *,
+        reviewers: tuple[str, ...],
+        run: RunIdentity,
+        starter: tuple[str, ...] = (),
     ) -> PullRequest:
-        """Draft → open, reviewers asked."""
+        """Draft → open, reviewers asked; the starter (all their names) is never the only one."""
+        ...
+
+    async def news(self, repository: Repository, pull_request: PullRequest, *, run: RunIdentity) -> PullRequestNews:
+        """What people did to the pull request: decisions, words, commits, its end."""
+        ...
+
+    async def mark(self, repository: Repository, pull_request: PullRequest) -> str:
+        """`PullRequestNews.mark` alone, as cheaply as it can be had; empty where there is nothing to watch."""
+        ...
+
+    async def check(self, origin: str = "") -> tuple[str, ...]:
+        """What is missing, in sentences for a person: asks, writes nothing; of one repository where it is named.
+
+        Raises what no further question makes sense after, such as a wrong address or token.
+        """
         ...
 
     async def record_decision(
         self, repository: Repository, pull_request: PullRequest, decision: ApprovalDecision, *, run: RunIdentity
     ) -> None:
         """Show a decision that was made elsewhere where the pull request is."""
+        ...
+
+    async def say(
+        self, repository: Repository, pull_request: PullRequest, body: str, *, run: RunIdentity, topic: str
+    ) -> None:
+        """Write or edit this run's one comment on `topic`."""
+        ...
+
+    async def login(self) -> tuple[str, ...]:
+        """The names under which we write here; empty where there are none."""
         ...
 
     async def merge(self, repository: Repository, pull_request: PullRequest, *, run: RunIdentity) -> PullRequest:

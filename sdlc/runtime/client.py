@@ -104,6 +104,25 @@ async def ensure_search_attributes(client: Client) -> bool:
     return True
 
 
+async def ensure_retention(client: Client, days: int) -> None:
+    """Let the namespace remember what is over for at least so long; one that we may not change stays as it is."""
+    from google.protobuf.duration_pb2 import Duration
+    from temporalio.api.namespace.v1 import NamespaceConfig
+    from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest, UpdateNamespaceRequest
+
+    wanted = Duration(seconds=days * 86_400)
+    try:
+        async with asyncio.timeout(_HANDSHAKE_SECONDS):
+            asked = DescribeNamespaceRequest(namespace=client.namespace)
+            about = await client.workflow_service.describe_namespace(asked)
+            if about.config.workflow_execution_retention_ttl.ToTimedelta() < wanted.ToTimedelta():
+                config = NamespaceConfig(workflow_execution_retention_ttl=wanted)
+                request = UpdateNamespaceRequest(namespace=client.namespace, config=config)
+                await client.workflow_service.update_namespace(request)
+    except (RPCError, TimeoutError) as error:
+        logging.getLogger(__name__).warning("The retention can't be changed: %s", _short(error))
+
+
 def _profile() -> dict[str, Any]:
     try:
         return dict(ClientConfig.load_client_connect_config())

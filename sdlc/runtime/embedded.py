@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sdlc.errors import SdlcError, ServiceUnavailable
-from sdlc.runtime.client import configured_address, connect
+from sdlc.runtime.client import configured_address, connect, ensure_retention
 from sdlc.runtime.dev_server import ServerRecord
 from sdlc.runtime.server_binary import Say
 from sdlc.runtime.server_lease import ServerLease, lease_server
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
     from sdlc.config import Settings
     from sdlc.integrations.services import Services
+
+RETENTION_DAYS = 30
+"""By default an embedded server forgets a run, with its audit trail, a day after its end."""
 
 WATCH_EVERY = 1.0
 """Seconds between two looks at the server."""
@@ -59,6 +62,7 @@ async def embedded(settings: Settings, *, say: Say, worker: bool = True) -> Asyn
             stack.push_async_callback(lease.release)
         client = await connect(settings, address=lease.record.address if lease else None)
         if lease is not None:
+            await ensure_retention(client, RETENTION_DAYS)
             await stack.enter_async_context(_kept_up(lease, say))
         services = _services(settings) if worker else None
         if services is not None:

@@ -9,7 +9,11 @@ from sdlc.integrations.services import Services
 
 if TYPE_CHECKING:
     from sdlc.config import Settings
+    from sdlc.integrations.artifacts import ArtifactStore
+    from sdlc.integrations.git.runner import Git
+    from sdlc.integrations.github.tokens import Tokens
     from sdlc.integrations.ports import Forge, Notifier, Tracker
+    from sdlc.integrations.workspace import Workspaces
 
 
 def build_services(settings: Settings) -> Services:
@@ -25,11 +29,12 @@ def build_services(settings: Settings) -> Services:
 
     artifacts = ArtifactStore(settings.artifacts_dir)
     sandbox = open_sandbox(settings.sandbox)
-    workspaces = Workspaces(settings.cache_dir, submodules=settings.forge.submodules)
+    github = _GitHub(settings)
+    workspaces = Workspaces(settings.cache_dir, submodules=settings.forge.submodules, git=github.git)
     return Services(
         settings=settings,
-        tracker=_tracker(settings),
-        forge=_forge(settings),
+        tracker=_tracker(settings, github),
+        forge=_forge(settings, github, workspaces, artifacts),
         notifier=_notifier(settings),
         workspaces=workspaces,
         sandbox=sandbox,
@@ -39,20 +44,68 @@ def build_services(settings: Settings) -> Services:
     )
 
 
-def _tracker(settings: Settings) -> Tracker:
+def build_tracker(settings: Settings) -> Tracker:
+    """The tracker alone, for whoever needs nothing else. ConfigurationError for a kind that is not known."""
+    return _tracker(settings, _GitHub(settings))
+
+
+def build_forge(settings: Settings) -> Forge:
+    """The forge alone, with clones of the settings' cache. ConfigurationError for a kind that is not known."""
+    from sdlc.integrations.artifacts import ArtifactStore
+    from sdlc.integrations.workspace import Workspaces
+
+    github = _GitHub(settings)
+    workspaces = Workspaces(settings.cache_dir, submodules=settings.forge.submodules, git=github.git)
+    return _forge(settings, github, workspaces, ArtifactStore(settings.artifacts_dir))
+
+
+class _GitHub:
+    """What forge and tracker share where either is GitHub: the tokens, and a git that has them."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.tokens: Tokens | None = None
+        self.git: Git | None = None
+        self.git_home = settings.cache_dir.absolute() / "git"
+        if "github" in (settings.forge.kind, settings.tracker.kind):
+            from sdlc.integrations.git.askpass import TokenGit
+            from sdlc.integrations.github.tokens import Tokens
+
+            self.tokens = Tokens(settings.github)
+            self.git = TokenGit(home=self.git_home, credentials=self.tokens)
+
+
+def _tracker(settings: Settings, github: _GitHub) -> Tracker:
     if settings.tracker.kind == "local":
         from sdlc.integrations.local_tracker import LocalTracker
 
         return LocalTracker(settings.tickets_dir, bot=settings.tracker.claimant)
+    if settings.tracker.kind == "jira":
+        from sdlc.integrations.jira import JiraTracker
+
+        return JiraTracker(settings.jira, commander_groups=settings.intake.commander_groups)
+    if settings.tracker.kind == "github":
+        from sdlc.integrations.github.issues import GitHubIssues
+
+        return GitHubIssues(settings.github, tokens=github.tokens, commander_groups=settings.intake.commander_groups)
     raise _unknown("tracker.kind", settings.tracker.kind)
 
 
-def _forge(settings: Settings) -> Forge:
+def _forge(settings: Settings, github: _GitHub, workspaces: Workspaces, artifacts: ArtifactStore) -> Forge:
     if settings.forge.kind == "local":
         from sdlc.integrations.local_forge import LocalForge
 
         return LocalForge(
             settings.forge_dir, publish_branch=settings.forge.publish_branch, bot=settings.run.approval.bot
+        )
+    if settings.forge.kind == "github":
+        from sdlc.integrations.github import GitHubForge
+
+        return GitHubForge(
+            settings.github,
+            clones=workspaces.clones,
+            artifacts=artifacts,
+            tokens=github.tokens,
+            git_home=github.git_home,
         )
     raise _unknown("forge.kind", settings.forge.kind)
 

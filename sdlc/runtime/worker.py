@@ -69,11 +69,12 @@ def build_worker(
 def workflows() -> Sequence[type]:
     """The workflow classes, also for a Replayer."""
     from sdlc.alone import AloneWorkflow
+    from sdlc.intake import DeliveryWorkflow, PollWorkflow
     from sdlc.sub_issues import SubIssueWorkflow
     from sdlc.work_loop import WorkLoopWorkflow
     from sdlc.workflow import SdlcWorkflow
 
-    return [SdlcWorkflow, WorkLoopWorkflow, SubIssueWorkflow, AloneWorkflow]
+    return [SdlcWorkflow, WorkLoopWorkflow, SubIssueWorkflow, AloneWorkflow, DeliveryWorkflow, PollWorkflow]
 
 
 def workflow_runner() -> SandboxedWorkflowRunner:
@@ -83,6 +84,7 @@ def workflow_runner() -> SandboxedWorkflowRunner:
 
 def activities(services: Services) -> list[Callable[..., Any]]:
     """The activities of all steps."""
+    from sdlc.runtime.intake import IntakeSteps
     from sdlc.steps.acceptance import AcceptanceSteps
     from sdlc.steps.approval import ApprovalSteps
     from sdlc.steps.brief import BriefSteps
@@ -94,7 +96,7 @@ def activities(services: Services) -> list[Callable[..., Any]]:
     from sdlc.steps.select_task import SelectSteps
     from sdlc.steps.testing import TestingSteps
 
-    found: list[Callable[..., Any]] = []
+    found: list[Callable[..., Any]] = IntakeSteps(services).activities()
     for steps in (
         SelectSteps(services),
         PlanningSteps(services),

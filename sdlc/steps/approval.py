@@ -18,8 +18,8 @@ from sdlc.activities import (
     RequestApproval,
     TellPeople,
 )
-from sdlc.domain import PullRequest, TicketStatus
-from sdlc.errors import TicketNotFound
+from sdlc.domain import PullRequest, RunIdentity, TicketStatus
+from sdlc.errors import FinalError, TicketNotFound, TicketTaken
 from sdlc.integrations.ports import Notice
 from sdlc.steps.evidence import headline
 from sdlc.steps.pull_request import draft_of
@@ -46,12 +46,18 @@ class ApprovalSteps:
         evidence, forge, tracker = request.evidence, self.services.forge, self.services.tracker
         run, key = evidence.run, evidence.run.ticket_key
         # Its text was written before the checks had ended and the reviews were published.
-        await forge.open_pull_request(draft_of(evidence), run=run)
+        draft = draft_of(evidence, closes=self.services.settings.github.close_issues)
+        await forge.open_pull_request(draft, run=run)
         pull_request = await forge.mark_ready(
-            evidence.change.repository, request.pull_request, reviewers=request.reviewers, run=run
+            evidence.change.repository,
+            request.pull_request,
+            reviewers=request.reviewers,
+            run=run,
+            starter=request.starter or (evidence.starter,),
         )
-        await tracker.move(key, TicketStatus.IN_REVIEW, run=run)
         body = approval_comment(evidence, pull_request, request.reviewers)
+        if trouble := await self._not_moved(key, run):
+            body += f"\n\n{markdown.inline(trouble, 2_000)}"
         await tracker.comment(key, body, run=run, topic="approval")
         head = evidence.change.head_sha[:10]
         notice = Notice(
@@ -63,6 +69,18 @@ class ApprovalSteps:
         )
         await self.services.notifier.notify(notice)
         return pull_request
+
+    async def _not_moved(self, key: str, run: RunIdentity) -> str:
+        """Ticket In Review. Why it can't be, where the workflow or our rights don't allow it: no reason to hold the
+        pull request back, and the ticket says so."""
+        try:
+            await self.services.tracker.move(key, TicketStatus.IN_REVIEW, run=run)
+        except (TicketNotFound, TicketTaken):
+            raise
+        except FinalError as error:
+            log.warning("ticket_not_moved", reason=str(error))
+            return f"The ticket stays where it is. {error}"
+        return ""
 
     @activity.defn(name=RECORD_DECISION.name)
     async def record_decision(self, request: RecordDecision) -> Nothing:

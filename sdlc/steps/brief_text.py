@@ -6,8 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from sdlc.activities import AGENT, BriefRequest
-from sdlc.domain import ApprovalDecision, Finding, Instruction, Plan, Record, TestFailure, Ticket
+from sdlc.domain import ApprovalDecision, Finding, Instruction, Plan, Record, Remark, TestFailure, Ticket
 from sdlc.engines.conversation import cut_middle
+from sdlc.steps.criteria import ASKED_FOR
 from sdlc.untrusted import fenced, quoted, visible_text
 
 if TYPE_CHECKING:
@@ -67,6 +68,7 @@ def brief_text(request: BriefRequest, material: Material) -> str:
         _findings(material.findings),
         _troubles(material.troubles),
         _decisions(request.decisions),
+        _remarks(request.remarks),
         _rules(material.rules, material.more_rules),
         _commands(material.commands),
         _closing(request, material),
@@ -114,7 +116,8 @@ def _criteria(ticket: Ticket) -> str:
     if not ticket.acceptance_criteria:
         return ""
     text = "\n".join(f"{number}. {_line(item)}" for number, item in enumerate(ticket.acceptance_criteria, 1))
-    return f"## Acceptance criteria\n\n{quoted(text, f'ticket {ticket.key}')}"
+    asked = f"End your summary with a line for each of them that names the tests that show it, such as `{ASKED_FOR}`."
+    return f"## Acceptance criteria\n\n{quoted(text, f'ticket {ticket.key}')}\n\n{asked}"
 
 
 def _comments(ticket: Ticket) -> str:
@@ -215,6 +218,16 @@ def _decisions(decisions: Sequence[ApprovalDecision]) -> str:
         return ""
     parts = ["## Changes that reviewers ask for", "Do what they ask; where you can't, say so in the summary."]
     parts += [f"By {_line(decision.by)}:\n{_said_by_people(decision.comment)}" for decision in asked]
+    return "\n\n".join(parts)
+
+
+def _remarks(remarks: Sequence[Remark]) -> str:
+    if not remarks:
+        return ""
+    parts = ["## Comments on the pull request", "By people who may write to the repository. Take up what they ask for."]
+    for remark in remarks:
+        place = f" on `{_line(remark.path)}`{f', line {remark.line}' if remark.line else ''}" if remark.path else ""
+        parts.append(f"By {_line(remark.by)}{place}:\n{_said_by_people(remark.body)}")
     return "\n\n".join(parts)
 
 

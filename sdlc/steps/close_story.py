@@ -10,13 +10,16 @@ from temporalio import activity
 
 from sdlc.activities import CLOSE_STORY, RELEASE_RUN, CloseStory, Nothing, ReleaseRun
 from sdlc.domain import PullRequest, TicketStatus
-from sdlc.errors import SdlcError, TicketNotFound
+from sdlc.errors import SdlcError, ServiceUnavailable, TicketNotFound
 from sdlc.integrations.ports import Notice
 from sdlc.steps.evidence import cost
 from sdlc.steps.ticket_comments import closed_comment
 
 if TYPE_CHECKING:
     from sdlc.integrations.services import Services
+
+_SURELY_GONE = 3
+"""Attempts after which a ticket that is not found is taken to be deleted, and not to be late."""
 
 log = structlog.get_logger(__name__)
 
@@ -66,7 +69,8 @@ class CloseSteps:
                 log.warning("release_incomplete", part=part.__name__.strip("_"), reason=str(error))
                 failures.append(error)
         if failures:
-            raise failures[0]
+            # Also what is final elsewhere: nobody is left who could be asked, so all attempts are used.
+            raise ServiceUnavailable(str(failures[0]))
         return Nothing()
 
     async def _close_pull_request(self, request: ReleaseRun) -> None:
@@ -83,6 +87,8 @@ class CloseSteps:
         try:
             await self.services.tracker.release(request.run.ticket_key, run=request.run, reason=request.reason)
         except TicketNotFound as error:
+            if activity.info().attempt < _SURELY_GONE:
+                raise
             log.info("nothing_to_give_back", reason=str(error))
 
     async def _tell(self, request: ReleaseRun) -> None:

@@ -19,7 +19,6 @@ from sdlc.domain import (
     TestKind,
     TestOutcome,
     TestReport,
-    Ticket,
     Usage,
     Waiver,
 )
@@ -28,6 +27,7 @@ from sdlc.markdown import cell, code, code_cell, inline, link, quote
 from sdlc.naming import counted
 from sdlc.review_graphs.reviewed import by_severity
 from sdlc.steps.brief_text import hidden_in
+from sdlc.steps.criteria import shown_criteria, without_claims
 from sdlc.steps.not_verified import NO_SANDBOX, is_sandboxed, not_verified, proof_tests, report_of
 from sdlc.untrusted import visible_text
 
@@ -60,7 +60,7 @@ def pull_request_body(evidence: Evidence) -> str:
     """The pull request's description, at most 60,000 characters; it ends with the run's hidden marker."""
     sections = {
         "What and why": _what_and_why(evidence),
-        "Acceptance criteria": _criteria(evidence.ticket),
+        "Acceptance criteria": _criteria(evidence),
         "Open": _open(evidence),
         "Protected paths": _protected(evidence),
         "Why it can be trusted": _trust(evidence),
@@ -115,8 +115,8 @@ def _what_and_why(evidence: Evidence) -> list[str]:
             f"The ticket holds text that readers don't see; it was kept from the models: {'; '.join(hidden)}.",
             "",
         ]
-    if evidence.summary.strip():
-        lines += ["What the engine says it did:", "", *quote(evidence.summary, 2_000).splitlines(), ""]
+    if said := without_claims(evidence.summary):
+        lines += ["What the engine says it did:", "", *quote(said, 2_000).splitlines(), ""]
     lines.append(
         f"{counted(change.files_changed, 'file')} changed, {change.insertions} lines in, {change.deletions} out: "
         f"{code(change.base_sha[:10])} to {code(change.head_sha[:10])} on {code(change.branch)}."
@@ -124,8 +124,26 @@ def _what_and_why(evidence: Evidence) -> list[str]:
     return lines
 
 
-def _criteria(ticket: Ticket) -> list[str]:
-    return [f"- {inline(criterion, 500)}" for criterion in ticket.acceptance_criteria]
+def _criteria(evidence: Evidence) -> list[str]:
+    """Each with the tests that the engine names for it and that were seen to show it."""
+    lines = []
+    shown = shown_criteria(evidence.ticket.acceptance_criteria, evidence.summary, proof_tests(evidence))
+    for one in shown:
+        lines.append(f"- {inline(one.criterion, 500)}")
+        if one.tests:
+            lines.append(f"  - shown by {', '.join(_by_test(one.tests))}")
+        elif one.claimed:
+            lines.append("  - the engine names a test, which was not seen to fail without the change")
+        elif any(other.claimed for other in shown):
+            lines.append("  - no test is named for it")
+    return lines
+
+
+def _by_test(tests: Sequence[str], *, most: int = 20) -> list[str]:
+    """The cases of one test stand together."""
+    cases = Counter(test.partition("[")[0] for test in tests)
+    named = [code(test, 300) + (f" ({count} cases)" if count > 1 else "") for test, count in cases.most_common()]
+    return named[:most] + ([f"and {len(named) - most} more"] if len(named) > most else [])
 
 
 # --- what is open -------------------------------------------------------------------------
@@ -218,8 +236,7 @@ def _trust(evidence: Evidence) -> list[str]:
     proof = proof_tests(evidence)
     if proof:
         lines += ["**Proof:** these tests fail on the base and pass on the head.", ""]
-        lines += [f"- {code(test, 300)}" for test in proof[:20]]
-        lines += [f"- and {len(proof) - 20} more"] if len(proof) > 20 else []
+        lines += [f"- {test}" for test in _by_test(proof)]
         lines.append("")
     for report in evidence.tests:
         if report.proof and report.proof.coverage:
@@ -228,8 +245,8 @@ def _trust(evidence: Evidence) -> list[str]:
                 f"**Changed lines:** {coverage.covered} of {coverage.total} are run by tests ({coverage.percent:g} %).",
                 "",
             ]
-    lines += [*_tests_table(evidence).splitlines(), ""]
-    lines += panels_table(evidence).splitlines()
+    lines += ["**Tests and checks** on the head:", "", *_tests_table(evidence).splitlines(), ""]
+    lines += ["**Review panels:**", "", *panels_table(evidence).splitlines()]
     return lines
 
 

@@ -1,4 +1,4 @@
-"""The parts of a ticket and the results of work loops on their way: merged into the run's line, shown as a branch."""
+"""Work of others on its way into the run's line: parts of a ticket, commits of people, the base; and a branch shown."""
 
 from __future__ import annotations
 
@@ -8,15 +8,26 @@ from typing import TYPE_CHECKING, Any
 import structlog
 from temporalio import activity
 
-from sdlc.activities import MERGE_PART, PUBLISH_BRANCH, BranchPublished, MergePart, PartMerged, PublishBranch
-from sdlc.engines.batons import work_ref
+from sdlc.activities import (
+    MERGE_PART,
+    PUBLISH_BRANCH,
+    TAKE_IN,
+    BranchPublished,
+    MergePart,
+    PartMerged,
+    PublishBranch,
+    TakeIn,
+    TakenIn,
+)
+from sdlc.engines.batons import Judged, work_ref
+from sdlc.engines.batons import judged as judge
 from sdlc.engines.commit_message import commit_message
 from sdlc.errors import BranchConflict, FinalError, UsageError
-from sdlc.integrations.git.merging import leftover_markers, merge_squashed
+from sdlc.integrations.git.merging import Merged, leftover_markers, merge_joined, merge_squashed
 from sdlc.naming import numbered_branch
 
 if TYPE_CHECKING:
-    from sdlc.domain import Repository
+    from sdlc.domain import ChangeSet, Repository, RunIdentity
     from sdlc.integrations.services import Services
 
 MOST_NAMES = 50
@@ -32,7 +43,7 @@ class MergingSteps:
         self.services = services
 
     def activities(self) -> list[Callable[..., Any]]:
-        return [self.merge_part, self.publish_branch]
+        return [self.merge_part, self.take_in, self.publish_branch]
 
     @activity.defn(name=MERGE_PART.name)
     async def merge_part(self, request: MergePart) -> PartMerged:
@@ -44,16 +55,59 @@ class MergingSteps:
         clone = workspaces.clones.of(change.repository.url)
         message = commit_message(request.run.ticket_key, request.title)
         merged = await merge_squashed(clone, change.head_sha, part.head_sha, message)
+        conflicts = await self._published(request.run, change, merged)
+        made = await workspaces.change_set(change.repository, change.base_sha, merged.sha, change.branch)
+        return PartMerged(change=made, conflicts=conflicts)
+
+    async def _published(self, run: RunIdentity, change: ChangeSet, merged: Merged) -> tuple[str, ...]:
+        """Publish what was merged; the files with conflicts, those without markers with their kind."""
+        workspaces, repository = self.services.workspaces, change.repository
         conflicts = dict(merged.conflicts)
         if merged.sha != change.head_sha:
-            await workspaces.publish(change.repository, work_ref(request.run, merged.sha), merged.sha)
-            objects = await workspaces.objects(change.repository)
-            files = await objects.changed_files(change.head_sha, merged.sha)
+            await workspaces.publish(repository, work_ref(run, merged.sha), merged.sha)
+            files = await (await workspaces.objects(repository)).changed_files(change.head_sha, merged.sha)
+            clone = workspaces.clones.of(repository.url)
             left = await leftover_markers(clone, merged.sha, [file.path for file in files if file.status != "D"])
             conflicts = {**dict.fromkeys(left, ""), **conflicts}
-        return PartMerged(
-            change=await workspaces.change_set(change.repository, change.base_sha, merged.sha, change.branch),
-            conflicts=tuple(f"{path} ({kind})" if kind else path for path, kind in sorted(conflicts.items())),
+        return tuple(f"{path} ({kind})" if kind else path for path, kind in sorted(conflicts.items()))
+
+    @activity.defn(name=TAKE_IN.name)
+    async def take_in(self, request: TakeIn) -> TakenIn:
+        """Commits of people on the run's branch, and the base where it is wished, merged and published as a work ref.
+
+        Both histories stay: nothing is forced over anybody. The change's base becomes what its head and the base
+        branch have in common, so that only the change itself is reviewed. The same when it is repeated.
+        Raises GuardRailViolation for secrets and tricks on git in what people have pushed.
+        """
+        change, workspaces = request.change, self.services.workspaces
+        repository = change.repository
+        now = await self.services.forge.open_repository(
+            repository.origin or repository.name, base_branch=repository.base_branch
+        )
+        clone = workspaces.clones.of(repository.url)
+        head = change.head_sha
+        authors: tuple[str, ...] = ()
+        conflicts: tuple[str, ...] = ()
+        if request.head_sha:
+            objects = await workspaces.objects(repository)
+            authors = await objects.authors(change.head_sha, request.head_sha)
+            merged = await merge_joined(clone, head, request.head_sha, _message(request, "commits of people"))
+            conflicts = await self._published(request.run, change, merged)
+            head = merged.sha
+        if request.with_base and not conflicts:
+            merged = await merge_joined(clone, head, now.base_sha, _message(request, repository.base_branch))
+            conflicts = await self._published(request.run, change, merged)
+            head = merged.sha
+        objects = await workspaces.objects(repository)
+        base = await objects.merge_base(head, now.base_sha) or change.base_sha
+        judged = Judged() if head == change.head_sha else await judge(objects, base, head, self.services.settings.guard)
+        updated = repository.model_copy(update={"base_sha": base})
+        return TakenIn(
+            change=await workspaces.change_set(updated, base, head, change.branch),
+            conflicts=conflicts,
+            authors=authors,
+            protected=judged.protected,
+            unasked=judged.unasked,
         )
 
     @activity.defn(name=PUBLISH_BRANCH.name)
@@ -89,3 +143,7 @@ class MergingSteps:
             log.warning("branch_not_published", branch=branch, reason=str(error))
             return repository.url
         return origin
+
+
+def _message(request: TakeIn, what: str) -> str:
+    return commit_message(request.run.ticket_key, f"chore: take in {what}")

@@ -87,7 +87,8 @@ def _tests_not_verified(evidence: Evidence) -> Iterable[str]:
         if report is None:
             yield f"{name} did not run."
             continue
-        note = f" ({inline(report.note, 300)})" if report.note else ""
+        said = report.outcome is not TestOutcome.NOT_DECLARED  # there its note says the same again
+        note = f" ({inline(report.note, 300)})" if report.note and said else ""
         if report.outcome is TestOutcome.SETUP_FAILED and report.failures:
             yield f"{name} say nothing about the change{note}."
         elif report.outcome in _MEANING:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from sdlc.integrations.answers import redacted
 from sdlc.integrations.gateway.wires import Wire, error_body
-from sdlc.integrations.llm_errors import redacted
 
 _SHORTEST = 12
 """Characters of a key that is looked for in what a model says; shorter ones are words that may well stand there."""

@@ -24,13 +24,14 @@ from starlette.types import Message, Receive, Scope, Send
 
 from sdlc.config import Price
 from sdlc.domain import Usage
+from sdlc.integrations.answers import redacted, shown_url
 from sdlc.integrations.gateway.answers import Without, refusal
 from sdlc.integrations.gateway.hearing import Heard
 from sdlc.integrations.gateway.limits import GatewayLimits, Trouble
 from sdlc.integrations.gateway.outgoing import Outgoing, Unfit, outgoing_body, outgoing_headers
 from sdlc.integrations.gateway.serving import BrokenOff, gone, serve_http
 from sdlc.integrations.gateway.wires import CALL, Wire, base_of, error_body, models_body, place
-from sdlc.integrations.llm_errors import redacted, retry_delay, shown_url
+from sdlc.integrations.llm_errors import retry_delay
 from sdlc.integrations.llm_prices import cost
 
 LONGEST_BODY = 16 * 1024**2

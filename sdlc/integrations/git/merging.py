@@ -1,4 +1,4 @@
-"""A part's commits merged into a run's line of work, without a worktree.
+"""Commits of others merged into a run's line of work, without a worktree.
 
 Only what git itself knows of merging is at work: the clone's attributes unset every merge driver that a repository
 could name, and a driver's command would have to stand in a configuration that is ours.
@@ -24,7 +24,7 @@ _PATHS_AT_ONCE = 500
 @dataclass(frozen=True)
 class Merged:
     sha: str
-    """A commit with `head` as its one parent; `head` itself if there was nothing to merge."""
+    """A commit on top of `head`; `head` itself if there was nothing to merge."""
     conflicts: dict[str, str]
     """Path → kind of conflict; empty for one that git has marked in the file."""
 
@@ -35,6 +35,24 @@ async def merge_squashed(clone: Clone, head: str, other: str, message: str) -> M
     Where both changed the same, the commit has git's conflict markers, or, where there can be none, one of the sides.
     Raises WorkspaceBroken for commits without a common ancestor.
     """
+    return await _merged(clone, head, other, message, (head,))
+
+
+async def merge_joined(clone: Clone, head: str, other: str, message: str) -> Merged:
+    """As `merge_squashed`, with both as parents: nobody's history is lost, and both branches can go on to it.
+
+    One that contains the other is the result as it stands.
+    """
+    await clone.require(head, other)
+    base = (await clone.git.run("merge-base", head, other, accept=(0, 1))).text
+    if base == other:
+        return Merged(head, {})
+    if base == head:
+        return Merged(other, {})
+    return await _merged(clone, head, other, message, (head, other))
+
+
+async def _merged(clone: Clone, head: str, other: str, message: str, parents: Sequence[str]) -> Merged:
     await clone.require(head, other)
     with clone.watched():
         answer = await clone.git.run(
@@ -43,13 +61,14 @@ async def merge_squashed(clone: Clone, head: str, other: str, message: str) -> M
         if answer.exit_code == 128:
             raise WorkspaceBroken(f"{other[:10]} can't be merged into {head[:10]}: {answer.stderr[:300]}")
         tree, conflicts = _read(answer.records)
-        if tree == (await clone.git.run("rev-parse", f"{head}^{{tree}}")).text:
+        if len(parents) == 1 and tree == (await clone.git.run("rev-parse", f"{head}^{{tree}}")).text:
             return Merged(head, conflicts)
         date = (await clone.git.run("show", "--no-patch", "--format=%ct +0000", other)).text
         name, _, address = BOT.partition(" <")
         person = {"NAME": name, "EMAIL": address.rstrip(">"), "DATE": date}
         env = {f"GIT_{role}_{key}": value for role in ("AUTHOR", "COMMITTER") for key, value in person.items()}
-        made = await clone.git.run("commit-tree", tree, "-p", head, stdin=message.encode("utf-8", "replace"), env=env)
+        above = [argument for parent in parents for argument in ("-p", parent)]
+        made = await clone.git.run("commit-tree", tree, *above, stdin=message.encode("utf-8", "replace"), env=env)
     clone.has_made(made.text)
     return Merged(made.text, conflicts)
 

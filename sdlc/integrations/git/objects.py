@@ -71,6 +71,11 @@ class GitObjects:
         answer = await self._read((one, other), "merge-base", one, other, accept=(0, 1))
         return answer.text or None
 
+    async def authors(self, base: str, head: str, *, most: int = 10) -> tuple[str, ...]:
+        """Who wrote the commits that `head` has and `base` has not, the newest first, each once."""
+        names = (await self._read((base, head), "log", "--format=%an", "-n", "200", f"{base}..{head}")).text
+        return tuple(dict.fromkeys(name.strip() for name in names.splitlines() if name.strip()))[:most]
+
     async def subject(self, sha: str) -> str:
         """The first line of a commit's message."""
         return (await self._read((sha,), "show", "--no-patch", "--format=%s", sha)).text

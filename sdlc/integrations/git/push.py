@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from sdlc.errors import BranchConflict, GuardRailViolation, PermissionDenied, WorkspaceBroken
+from sdlc.errors import BranchConflict, GuardRailViolation, PermissionDenied, ServiceUnavailable, WorkspaceBroken
 from sdlc.integrations.git.address import full_address
 from sdlc.integrations.git.clones import Clone, check_sha
 from sdlc.integrations.git.failures import shown
@@ -62,6 +62,9 @@ async def push_branch(clone: Clone, branch: str, sha: str, *, expected: str | No
             f"The branch {branch} is checked out in {shown(address)}; switch to another branch there, then try again."
         )
     refused = next((line for line in answer.text.splitlines() if line.startswith("!")), answer.stderr)
+    if "failed to update ref" in refused or "cannot lock ref" in refused:
+        # Often our own push, whose connection was cut, and which git has sent again by itself.
+        raise ServiceUnavailable(f"Somebody else is writing to {shown(address)}; {branch} is looked at again.")
     if "rejected" in refused:
         raise PermissionDenied(f"{shown(address)} refused the branch {branch} ({' '.join(refused.split())[:300]}).")
     raise WorkspaceBroken(f"Pushing {branch} to {shown(address)} failed: {' '.join(refused.split())[:300]}")

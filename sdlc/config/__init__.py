@@ -1,8 +1,8 @@
 """Settings: `sdlc.yaml`, with the environment over it.
 
 Names in the environment are `SDLC_` and the keys joined by two underscores, such as
-`SDLC_RUN__MAX_FIX_ROUNDS=2`. The model is also understood by its usual names:
-`OPENAI_BASE_URL`, `OPENAI_API_KEY`, and `SDLC_MODEL`.
+`SDLC_RUN__MAX_FIX_ROUNDS=2`. Some are also understood by their usual names: the model's `OPENAI_BASE_URL`,
+`OPENAI_API_KEY` and `SDLC_MODEL`; `JIRA_URL`, `JIRA_EMAIL`, `JIRA_TOKEN`; `GITHUB_TOKEN`.
 """
 
 from __future__ import annotations
@@ -14,19 +14,17 @@ from pathlib import Path
 from typing import Any, Literal
 
 import platformdirs
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, YamlConfigSettingsSource
 
+from sdlc.config.github import GitHubSettings
+from sdlc.config.intake import IntakeSettings, PersonSettings, WebSettings
+from sdlc.config.jira import JiraSettings
+from sdlc.config.section import Section
 from sdlc.domain import ApprovalPolicy, Budget, RunPolicy, SplitPolicy, StepLimits
 from sdlc.errors import ConfigurationError
 
 CONFIG_FILE = "sdlc.yaml"
-
-
-class Section(BaseModel):
-    """A part of the configuration; an unknown key is a typing error and is refused."""
-
-    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 
 
 class TemporalSettings(Section):
@@ -40,11 +38,13 @@ class TemporalSettings(Section):
     """Port of the embedded server; 0 picks a free one."""
     ui_port: int = 0
     """Port of its web UI; 0 picks a free one."""
+    ui_url: str = ""
+    """Root of the Temporal UI, for links in tickets and pull requests; empty: that of the embedded server."""
 
 
 class TrackerSettings(Section):
-    kind: Literal["local"] = "local"
-    """`local`: Markdown tickets in a folder."""
+    kind: Literal["local", "jira", "github"] = "local"
+    """`local`: Markdown tickets in a folder. `jira`: see `jira`. `github`: issues, see `github.issues`."""
     folder: Path | None = None
     """Where the local tracker keeps its tickets; default `<data>/tickets`."""
     claimant: str = "sdlc-bot"
@@ -52,8 +52,8 @@ class TrackerSettings(Section):
 
 
 class ForgeSettings(Section):
-    kind: Literal["local"] = "local"
-    """`local`: a bare repository with pull requests as files beside it."""
+    kind: Literal["local", "github"] = "local"
+    """`local`: a bare repository with pull requests as files beside it. `github`: see `github`."""
     folder: Path | None = None
     """Where the local forge keeps its repositories; default `<data>/forge`."""
     publish_branch: bool = True
@@ -201,9 +201,11 @@ class RunSettings(Section):
     max_iterations: int = Field(default=2, ge=1)
     budget: Budget = Budget()
     approval: ApprovalPolicy = ApprovalPolicy(allow_starter=True)
-    """`allow_starter` is true with the local forge, where one person works alone."""
+    """`allow_starter` is true by default with the local forge alone, where one person works by themselves."""
     merge: bool = False
-    """Merge the pull request after its approval."""
+    """Merge the pull request after its approval, if branch protection agrees."""
+    close_on: Literal["approval", "merge"] = "approval"
+    """When the ticket is done: with the approval, or once the pull request is merged, by us or by a person."""
 
     @field_validator("budget")
     @classmethod
@@ -262,7 +264,13 @@ class Settings(BaseSettings):
     """Clones, workspaces, environments, the Temporal server: can be made again."""
     temporal: TemporalSettings = TemporalSettings()
     tracker: TrackerSettings = TrackerSettings()
+    jira: JiraSettings = JiraSettings()
     forge: ForgeSettings = ForgeSettings()
+    github: GitHubSettings = GitHubSettings()
+    intake: IntakeSettings = IntakeSettings()
+    people: tuple[PersonSettings, ...] = ()
+    """People under all their names."""
+    web: WebSettings = WebSettings()
     llm: ModelSettings = ModelSettings()
     sandbox: SandboxSettings = SandboxSettings()
     engine: EngineSettings = EngineSettings()
@@ -287,13 +295,18 @@ class Settings(BaseSettings):
 
     def run_policy(self) -> RunPolicy:
         """The part that a run keeps from its start to its end."""
+        approval = self.run.approval
+        if self.forge.kind != "local" and "approval" not in self.run.model_fields_set:
+            # The default is for one person alone with a forge of files.
+            approval = approval.model_copy(update={"allow_starter": False})
         return RunPolicy(
             max_fix_rounds=self.run.max_fix_rounds,
             max_iterations=self.run.max_iterations,
             max_turns=self.engine.max_turns,
             budget=self.run.budget,
-            approval=self.run.approval,
+            approval=approval,
             merge=self.run.merge,
+            close_on=self.run.close_on,
             engine=self.engine.name,
             plan=SplitPolicy.model_validate(self.plan.model_dump()),
             ladder=self.llm.ladder,
@@ -341,8 +354,8 @@ def _validated(file: Path | None, overrides: Mapping[str, Any]) -> Settings:
             return tuple(sources)
 
     try:
-        provider = FromFile(**overrides).llm.provider
-        settings = FromFile(**_with_model_environment(overrides, provider))
+        plain = FromFile(**overrides)
+        settings = FromFile(**_with_service_environment(_with_model_environment(overrides, plain.llm.provider), plain))
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"])
@@ -382,3 +395,25 @@ def _with_model_environment(overrides: Mapping[str, Any], provider: str) -> dict
     if llm:
         values["llm"] = llm
     return values
+
+
+_SERVICE_VARIABLES = {
+    ("jira", "url"): "JIRA_URL",
+    ("jira", "email"): "JIRA_EMAIL",
+    ("jira", "token"): "JIRA_TOKEN",
+    ("github", "token"): "GITHUB_TOKEN",
+}
+
+
+def _with_service_environment(values: Mapping[str, Any], plain: Settings) -> dict[str, Any]:
+    """The usual variables of Jira and GitHub, where neither file nor command line nor `SDLC_…` says anything else.
+
+    An App speaks for itself: a personal token that happens to be in the environment is left alone then.
+    """
+    found = dict(values)
+    for (section, key), variable in _SERVICE_VARIABLES.items():
+        given = os.environ.get(variable)
+        is_app = section == "github" and bool(plain.github.app_id)
+        if given and not is_app and not getattr(getattr(plain, section), key):
+            found[section] = {**dict(found.get(section) or {}), key: given}
+    return found
