@@ -1,7 +1,7 @@
 # Every target does its own set-up. What set-up says goes to standard error, so that output can be piped.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo dev test test-engines check format tried bench-review bench-agent lock clean
+.PHONY: help setup demo demo-github fakes dev test fault-matrix test-engines check format tried bench-review bench-agent lock clean
 
 BIN := .venv/bin
 ARGS ?=
@@ -18,7 +18,7 @@ try:
 except SdlcError as error:
     sys.exit(f"make test: {error}")
 endef
-test test-engines bench-agent: export ENSURE_SERVER = $(ensure_server)
+test test-engines fault-matrix bench-agent: export ENSURE_SERVER = $(ensure_server)
 
 help: ## Show the targets
 	@awk -F ' ?## ?' '/^[a-z-]+:.*## / {sub(/:.*/, "", $$1); printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -29,6 +29,12 @@ setup: ## Make .venv as requirements.lock has it; look for git, bubblewrap and u
 demo: setup ## Run the bundled ticket for real; ARGS="--auto-approve --json" for a run without questions
 	@$(BIN)/sdlc demo $(ARGS)
 
+fakes: setup ## Imitate Jira and GitHub, with pages to work on both; ARGS="--flavour datacenter" to choose
+	@$(BIN)/python -m tests.fakes $(ARGS)
+
+demo-github: setup ## The demo's whole way from Jira to GitHub, both imitated; ARGS="--auto-approve --json" for no questions
+	@$(BIN)/python -m tests.fakes.demo $(ARGS)
+
 dev: setup ## Keep a Temporal server, its UI and a worker up until Ctrl-C
 	@$(BIN)/sdlc dev $(ARGS)
 
@@ -36,6 +42,10 @@ test: setup ## Run the tests, the Temporal servers they need included; ARGS="-k 
 	@$(BIN)/python -u -c "$$ENSURE_SERVER" >&2
 	@scripts/install-time-skipping-server >&2
 	@$(BIN)/python -m pytest -n $(WORKERS) $(ARGS)
+
+fault-matrix: setup ## Run every call to Jira, GitHub and git with every fault, in about 40 minutes; `make test` has a part
+	@$(BIN)/python -u -c "$$ENSURE_SERVER" >&2
+	@FAULT_MATRIX=all $(BIN)/python -m pytest -n $(WORKERS) --tb=short --show-capture=no tests/test_fault_matrix.py $(ARGS)
 
 test-engines: setup ## Run real coding engines through the whole spine, installed where they aren't; ARGS="-k aider" to choose
 	@$(BIN)/python -u -c "$$ENSURE_SERVER" >&2
