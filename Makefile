@@ -1,7 +1,7 @@
 # Every target does its own set-up. What set-up says goes to standard error, so that output can be piped.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-github fakes dev test fault-matrix test-engines check format tried bench-review bench-agent lock clean
+.PHONY: help setup demo demo-github fakes dev test fault-matrix test-engines check format tried bench-review bench-agent bench-web docs lock clean
 
 BIN := .venv/bin
 ARGS ?=
@@ -18,7 +18,7 @@ try:
 except SdlcError as error:
     sys.exit(f"make test: {error}")
 endef
-test test-engines fault-matrix bench-agent: export ENSURE_SERVER = $(ensure_server)
+test test-engines fault-matrix bench-agent bench-web: export ENSURE_SERVER = $(ensure_server)
 
 help: ## Show the targets
 	@awk -F ' ?## ?' '/^[a-z-]+:.*## / {sub(/:.*/, "", $$1); printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -41,6 +41,7 @@ dev: setup ## Keep a Temporal server, its UI and a worker up until Ctrl-C
 test: setup ## Run the tests, the Temporal servers they need included; ARGS="-k panel" to choose
 	@$(BIN)/python -u -c "$$ENSURE_SERVER" >&2
 	@scripts/install-time-skipping-server >&2
+	@scripts/install-chromium >&2
 	@$(BIN)/python -m pytest -n $(WORKERS) $(ARGS)
 
 fault-matrix: setup ## Run every call to Jira, GitHub and git with every fault, in about 40 minutes; `make test` has a part
@@ -70,6 +71,13 @@ bench-review: setup ## Run the review panels on labelled changes and say how goo
 bench-agent: setup ## Compare the built-in agent with the same conversation in a bare loop without Temporal
 	@$(BIN)/python -u -c "$$ENSURE_SERVER" >&2
 	@$(BIN)/python -m benchmarks.bench_agent $(ARGS)
+
+bench-web: setup ## Time the inbox and the list of runs at 1,000 runs
+	@$(BIN)/python -u -c "$$ENSURE_SERVER" >&2
+	@$(BIN)/python -m benchmarks.bench_web $(ARGS)
+
+docs: setup ## Make docs/cli.md anew from the commands
+	@$(BIN)/python docs/cli_reference.py
 
 lock: setup ## Resolve pyproject.toml anew into requirements.lock, with hashes
 	@PATH="$$PATH:.uv/bin" uv pip compile pyproject.toml --extra dev --universal --generate-hashes --no-header --no-annotate --upgrade \

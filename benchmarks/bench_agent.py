@@ -20,7 +20,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from temporalio.langgraph import LangGraphPlugin
 from temporalio.worker import Worker
 
 from sdlc.activities import AGENT_GRAPH, EngineRequest, EngineResult
@@ -36,6 +35,7 @@ from sdlc.runtime.activity_failures import ActivityInterceptor
 from sdlc.runtime.client import connect
 from sdlc.runtime.dev_server import DevServer
 from sdlc.runtime.embedded import running
+from sdlc.runtime.graphs import Graphs
 from sdlc.runtime.redaction import Redactor
 from sdlc.runtime.server_binary import ensure_server_binary
 from sdlc.runtime.services import build_services
@@ -122,7 +122,7 @@ async def through_temporal(trial: Trial) -> EngineResult:
         client,
         task_queue=settings.temporal.task_queue,
         workflows=[AgentWorkflow],
-        plugins=[LangGraphPlugin(graphs={AGENT_GRAPH: build_agent_graph(trial.services)})],
+        plugins=[Graphs({AGENT_GRAPH: build_agent_graph(trial.services)})],
         interceptors=[ActivityInterceptor(Redactor.of(settings))],
         workflow_runner=workflow_runner(),
         build_id="bench",

@@ -142,6 +142,16 @@ class RequestApproval(Record):
     """All names of the one who started the run, who never reviews alone."""
 
 
+class OwnersRequest(Record):
+    run: RunIdentity
+    change: ChangeSet
+
+
+class Owners(Record):
+    names: tuple[str, ...] = ()
+    """Logins, e-mails and teams of those who own the changed files, by the base's CODEOWNERS."""
+
+
 class RecordDecision(Record):
     run: RunIdentity
     repository: Repository
@@ -156,6 +166,10 @@ class CloseStory(Record):
     merge: bool = False
 
 
+ALL_GIVEN_BACK = "All is given back"
+"""How an error of RELEASE_RUN begins that is about telling people alone."""
+
+
 class ReleaseRun(Record):
     """Compensation: the claim is given back, an open draft is closed, no work is deleted."""
 
@@ -163,6 +177,10 @@ class ReleaseRun(Record):
     reason: str
     repository: Repository | None = None
     pull_request: PullRequest | None = None
+    repository_name: str = ""
+    """As it was given, where `repository` is not known yet; for whoever is told by repository."""
+    people: tuple[str, ...] = ()
+    """Who is told how it ended; empty: everybody."""
 
 
 class TellPeople(Record):
@@ -173,6 +191,24 @@ class TellPeople(Record):
     url: str = ""
     on_ticket: bool = False
     """Write it on the ticket as well."""
+    repository: str = ""
+    people: tuple[str, ...] = ()
+    """Whom it is for; empty: everybody."""
+    head_sha: str = ""
+    occasion: str = ""
+    """Tells this notice from another of the same words."""
+
+
+class Announce(Record):
+    """Tell people that a run waits for them, or how it ended, in the evidence's own words."""
+
+    evidence: Evidence
+    event: str
+    """`needs_approval` or `finished`."""
+    title: str
+    pull_request: PullRequest
+    people: tuple[str, ...] = ()
+    occasion: str = ""
 
 
 class PlanTicket(Record):
@@ -283,9 +319,11 @@ CREATE_PULL_REQUEST = Activity("create_pull_request", Evidence, PullRequest)
 WAIT_FOR_CI = Activity("wait_for_ci", OnPullRequest, CiReport)
 PUBLISH_REVIEWS = Activity("publish_reviews", OnPullRequest, Nothing)
 REQUEST_APPROVAL = Activity("request_approval", RequestApproval, PullRequest)
+CODE_OWNERS = Activity("code_owners", OwnersRequest, Owners)
 RECORD_DECISION = Activity("record_decision", RecordDecision, Nothing)
 CLOSE_STORY = Activity("close_story", CloseStory, PullRequest)
 RELEASE_RUN = Activity("release_run", ReleaseRun, Nothing)
+ANNOUNCE = Activity("announce", Announce, Nothing)
 TELL_PEOPLE = Activity("tell_people", TellPeople, Nothing)
 LOOK_AT_PULL_REQUEST = Activity("look_at_pull_request", LookAtPullRequest, PullRequestNews)
 SAY_ON_PULL_REQUEST = Activity("say_on_pull_request", SayOnPullRequest, Nothing)

@@ -52,12 +52,12 @@ class ApprovalWait(ForgeTalk):
     ) -> ApprovalDecision | BranchMoved | None:
         """Wait in a state that is people's until they have said their word (None), or something else comes of it."""
         self.enter(Step.AWAIT_APPROVAL, StepState.WAITING)
-        began = workflow.time()
+        began, passed = workflow.time(), set[float]()
         turn: ApprovalDecision | BranchMoved | None = None
         while True:
             self.state, self.waits_for = state, waits_for
             self.show()
-            in_time = await self._heard_in_time(began, lambda: have_said() or self.news_calls())
+            in_time = await self._heard_in_time(began, passed, lambda: have_said() or self.news_calls())
             if in_time and have_said():
                 break
             if in_time:
@@ -66,31 +66,44 @@ class ApprovalWait(ForgeTalk):
                     break
                 self.nudges += 1  # what was said while this was seen to has not been heard
                 continue
-            days = self.policy.approval.deadline_seconds / 86_400
+            days = self.approval().deadline_seconds / 86_400
             nobody = "decided" if state is RunState.AWAITING_APPROVAL else "merged it"
             verdict = GateVerdict(decision=GateDecision.ASK, reasons=(f"Nobody has {nobody} for {days:g} days.",))
             await self.ask_people(Step.AWAIT_APPROVAL, verdict, waivable=False)
-            began = workflow.time()
+            began, passed = workflow.time(), set()
         self.state, self.waits_for = RunState.RUNNING, ""
         return turn
 
-    async def _heard_in_time(self, began: float, have_said: Callable[[], bool]) -> bool:
-        approval = self.policy.approval
-        moments = sorted(second for second in approval.reminder_seconds if second < approval.deadline_seconds)
-        for moment in (*moments, approval.deadline_seconds):
-            left = began + moment - workflow.time()
-            if left <= 0 and moment < approval.deadline_seconds:
-                continue  # told before something else interrupted the waiting
-            if await self.wait_for_people(have_said, max(left, 0)):
+    async def _heard_in_time(self, began: float, passed: set[float], have_said: Callable[[], bool]) -> bool:
+        """False once the deadline is over. `passed`: the moments whose reminders are told; what is told is added."""
+        approval = self.approval()
+        reminders = [second for second in approval.reminder_seconds if second < approval.deadline_seconds]
+        escalates = bool(approval.escalate_to) and approval.escalate_seconds < approval.deadline_seconds
+        moments = {*reminders, *([approval.escalate_seconds] if escalates else [])}
+        for moment in (*sorted(moments - passed), approval.deadline_seconds):
+            if await self.wait_for_people(have_said, max(began + moment - workflow.time(), 0)):
                 return True
-            if moment < approval.deadline_seconds:
+            passed.add(moment)
+            if escalates and moment == approval.escalate_seconds:
+                await self._escalate(approval.escalate_to)
+            elif moment < approval.deadline_seconds:
                 days = moment / 86_400  # in the title, so that no two reminders are taken for one
                 what = "an approval" if self.state is RunState.AWAITING_APPROVAL else "the merge of its pull request"
                 await self.tell("reminder", f"{self.request.ticket_key} waits for {what} since {days:g} days")
         return have_said()
 
+    async def _escalate(self, to: tuple[str, ...]) -> None:
+        """Others may decide as well now, and hear of it."""
+        self.escalated = True
+        named = ", ".join(to)
+        self.record("escalated", detail=f"to {named}")
+        self.show()
+        days = self.approval().escalate_seconds / 86_400
+        title = f"{self.request.ticket_key} has waited for a decision for {days:g} days: {named} may decide too"
+        await self.tell("escalation", title)
+
     def people_have_said(self) -> bool:
-        return policy.people_say(self.decisions, self.policy.approval) is not None
+        return policy.people_say(self.decisions, self.approval()) is not None
 
     def people_object(self) -> bool:
         return any(decision.kind is not DecisionKind.APPROVE for decision in self.decisions)

@@ -26,6 +26,9 @@ class Verb(StrEnum):
     RETRY = "retry"
     INSTRUCT = "instruct"
     CANCEL = "cancel"
+    APPROVE = "approve"
+    REQUEST_CHANGES = "request-changes"
+    REJECT = "reject"
 
 
 @dataclass(frozen=True)

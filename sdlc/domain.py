@@ -522,18 +522,32 @@ class PullRequestNews(Record):
     """Changes whenever something of this changes."""
 
 
+LONGEST_SECONDS = 10 * 365 * 86_400
+Seconds = Annotated[float, Field(gt=0, le=LONGEST_SECONDS, allow_inf_nan=False)]
+Source = Literal["cli", "web", "forge", "tracker", "signal"]
+
+
 class ApprovalPolicy(Record):
     required: int = Field(default=1, ge=1)
+    protected_required: int = Field(default=0, ge=0)
+    """Approvals where the change touches protected paths; 0: as many as otherwise."""
     approvers: tuple[str, ...] = ()
-    """Names that may decide; empty: anybody who can reach the run."""
+    """Names that may decide; empty: anybody who can reach the run. `@name` stands for a group of the configuration."""
+    code_owners: bool = False
+    """The owners of the changed files may decide as well."""
+    sources: tuple[Source, ...] = ()
+    """From where decisions count; empty: from everywhere."""
     allow_starter: bool = False
     """May the person who started the run approve it? True only where one person works alone."""
     bot: str = "sdlc-bot"
     """Never counted."""
     bot_aliases: tuple[str, ...] = ()
     """Its names in tracker and forge."""
-    deadline_seconds: float = 7 * 86_400
-    reminder_seconds: tuple[float, ...] = (86_400, 3 * 86_400)
+    deadline_seconds: Seconds = 7 * 86_400
+    reminder_seconds: tuple[Seconds, ...] = (86_400, 3 * 86_400)
+    escalate_to: tuple[str, ...] = ()
+    """Who may decide too, and is told, once nobody has for `escalate_seconds`."""
+    escalate_seconds: Seconds = 5 * 86_400
 
 
 class Instruction(Record):
@@ -559,6 +573,10 @@ class AttentionAnswer(Record):
     reason: Annotated[str, Field(max_length=65_536)] = ""
     instruction: Annotated[str, Field(max_length=65_536)] = ""
     fingerprints: tuple[str, ...] = ()
+    aliases: tuple[str, ...] = ()
+    """Other names of the same person, as the configuration has them."""
+    source: str = ""
+    """`cli`, `web`, `forge`, `tracker` or `signal`."""
     message_id: str = ""
     """Makes a repeated delivery harmless."""
 
@@ -578,6 +596,12 @@ class AuditEntry(Record):
     head_sha: str = ""
     accepted: bool = True
     detail: str = ""
+    number: int = 0
+    """From 1 on; 0 in trails of older runs."""
+    previous: str = ""
+    """`hash` of the entry before; empty for the first."""
+    hash: str = ""
+    """Of all the rest of the entry, `previous` included: nobody can change, leave out or move one unseen."""
 
 
 # --- a run --------------------------------------------------------------------------------

@@ -63,6 +63,7 @@ class ForgeTalk(StepRunner):
         self._settled: set[str] = set()
         """Marks of news that turned out to ask for nothing."""
         self._looked = 0
+        self._reassigned = 0
         self._pause = 0.0
         """Seconds until the pull request is looked at again by itself; 0: not, it was read."""
         self._tried = ""
@@ -76,10 +77,12 @@ class ForgeTalk(StepRunner):
         while not self._is_full():
             pause = timedelta(seconds=self._pause) if self._pause else None
             try:
-                await workflow.wait_condition(lambda: self._has_news() or self._ticket_has_news(), timeout=pause)
+                await workflow.wait_condition(self._has_anything, timeout=pause)
             except TimeoutError:
                 await self.look()  # it could not be read, and may be readable again
                 continue
+            if self.reassignments > self._reassigned:
+                await self._tell_the_assigned()
             if self._ticket_has_news():
                 await self._look_at_edited_ticket()
             if self._has_news():
@@ -87,6 +90,9 @@ class ForgeTalk(StepRunner):
         title = f"{self.request.ticket_key} looks at its pull request no more: its history is nearly full"
         self.warn(f"{title}. Decide by `sdlc approve` or `sdlc reject`.")
         await self.tell("needs_attention", title, "Decide by `sdlc approve` or `sdlc reject`.")
+
+    def _has_anything(self) -> bool:
+        return self._has_news() or self._ticket_has_news() or self.reassignments > self._reassigned
 
     @staticmethod
     def _is_full() -> bool:
@@ -96,7 +102,10 @@ class ForgeTalk(StepRunner):
         return self.pull_request is not None and self.nudges > self._looked
 
     def _ticket_has_news(self) -> bool:
-        return self.ticket is not None and self.ticket_nudges > self._looked_at_ticket
+        if self.ticket is None or self.ticket_nudges <= self._looked_at_ticket:
+            return False
+        # What the last step does to the ticket is our own.
+        return self.current is not Step.CLOSE_STORY or not workflow.patched("announce")
 
     @workflow.query(description="A hash of the pull request as this run has read it last; empty before that")
     def pull_request_mark(self) -> str | None:
@@ -241,6 +250,8 @@ class ForgeTalk(StepRunner):
             case Verb.RETRY:
                 refused = self.why_refused(self._changes_asked_for(remark, command.text))
                 return refused or "Takes up what was said here, in a round of its own."
+            case Verb.APPROVE | Verb.REQUEST_CHANGES | Verb.REJECT:
+                return "On a pull request that is a review: approve it, or request changes, by one."
         return "That is no command. There are: `/sdlc status`, `pause`, `resume`, `retry …`, `instruct …` and `cancel`."
 
     def _changes_asked_for(self, remark: Remark, text: str) -> ApprovalDecision:
@@ -277,6 +288,11 @@ class ForgeTalk(StepRunner):
         lines = [f"- {markdown.link(place, remark.url)}" for place, remark in zip(places, given, strict=True)]
         body = f"The engine had these words when it made {markdown.code(head)}:\n\n" + "\n".join(lines)
         await self.say(body, topic=f"heard:{head}")
+
+    async def _tell_the_assigned(self) -> None:
+        self._reassigned = self.reassignments
+        to = ", ".join(self.assigned)
+        await self.tell("needs_approval", f"{self.request.ticket_key}: {to} shall decide ({self.reassignments})")
 
     # --- the ticket -------------------------------------------------------------------------------
 

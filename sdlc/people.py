@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from sdlc.domain import Person
@@ -15,6 +16,7 @@ class Known(Protocol):
     email: str
     github: str
     jira: str
+    web: str
 
 
 def recognised(person: Person, known: Iterable[Known]) -> Person:
@@ -31,6 +33,34 @@ def recognised(person: Person, known: Iterable[Known]) -> Person:
 
 
 Service = Literal["jira", "github"]
+
+
+def by_web_name(name: str, email: str, known: Sequence[Known]) -> Person:
+    """Who has signed in to the web, by what the provider calls them or by an address that is known to be theirs.
+
+    As with accounts: a name that is somebody's elsewhere says nothing here.
+    """
+    addresses = (email, name if "@" in name else "")  # one that came as a name was looked at, too
+    for one in known:
+        if same((name,), (one.web or one.name,)) or same(addresses, (one.email,)):
+            aliases = tuple(dict.fromkeys(alias for alias in (name, one.github, one.jira) if alias))
+            return Person(name=one.name, aliases=aliases, email=one.email or email)
+    is_anothers = any(same((name,), (one.name, one.email, one.github, one.jira, one.web)) for one in known)
+    return Person(name=f"{name} on the web" if is_anothers else name, email=email)
+
+
+@dataclass(frozen=True)
+class ApproverName:
+    """What somebody is called where it gives a right."""
+
+    name: str
+    aliases: tuple[str, ...]
+    also_called: tuple[str, ...]
+    """What they call themselves: good for a refusal, never for a right."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return (self.name, *self.aliases)
 
 
 def by_account(accounts: Iterable[str], known: Iterable[Known], service: Service) -> Person | None:
@@ -58,6 +88,16 @@ def by_login(login: str, known: Sequence[Known]) -> Person:
         return Person(name=login, aliases=aliases, email=person.email)
     is_anothers = any(same((login,), (one.name, one.email, one.jira)) for one in known)
     return Person(name=f"{login} on GitHub" if is_anothers else login)
+
+
+def by_author(author: Person, known: Sequence[Known], service: Service) -> ApproverName:
+    """Who decides by a comment: by their account on the service, which they can't choose as they like."""
+    account = author.aliases[0] if author.aliases else author.name
+    own = tuple(name for name in (author.name, author.email) if name)
+    if person := by_account(author.aliases, known, service):
+        return ApproverName(person.name, tuple(dict.fromkeys((*person.aliases, person.email, account))), own)
+    is_anothers = any(same((account,), (one.name, one.email, one.github, one.jira)) for one in known)
+    return ApproverName(f"{account} in {service.capitalize()}" if is_anothers else account, (), own)
 
 
 def accounts_of(names: Iterable[str], known: Sequence[Known], service: Service) -> tuple[str, ...]:

@@ -259,6 +259,8 @@ def decision_refused(
         return f"{decision.by} is the bot that did the work; a person has to decide."
     if decision.kind is DecisionKind.APPROVE and same(called, starter) and not policy.allow_starter:
         return f"{decision.by} started this run; somebody else has to approve it."
+    if policy.sources and decision.source not in policy.sources:
+        return f"Decisions by {decision.source} don't count here; decide by {' or '.join(policy.sources)}."
     if decision.kind is DecisionKind.APPROVE and same(called, pushers) and not policy.allow_starter:
         return f"{decision.by} has pushed to this change; somebody else has to approve it."
     if policy.approvers and not same(names, policy.approvers):
@@ -282,14 +284,70 @@ def people_say(decisions: Sequence[ApprovalDecision], policy: ApprovalPolicy) ->
     return DecisionKind.APPROVE if len(people) >= policy.required else None
 
 
-def waiver_refused(by: str, reason: str, policy: ApprovalPolicy) -> str | None:
-    """Why a waiver does not count, in one sentence; None if it does."""
+def reassign_refused(
+    by: Sequence[str],
+    to: Sequence[str],
+    policy: ApprovalPolicy,
+    *,
+    state: RunState,
+    starter: Sequence[str],
+    pushers: Sequence[str] = (),
+) -> str | None:
+    """Why others can't be asked to decide, in one sentence; None if they can.
+
+    `by`: all names of who hands on, the first for sentences. Nobody chooses who judges their own work.
+    """
+    if state.is_over:
+        return f"The run is over ({state.value}); there is nothing left to decide."
+    if state not in (RunState.AWAITING_APPROVAL, RunState.AWAITING_MERGE):
+        return "The run does not wait for a decision now; hand it on when it does."
+    if same(by, (policy.bot, *policy.bot_aliases)):
+        return f"{by[0]} is the bot that did the work; a person has to say who decides."
+    if same(by, starter) and not policy.allow_starter:
+        return f"{by[0]} started this run; somebody else has to say who decides."
+    if same(by, pushers) and not policy.allow_starter:
+        return f"{by[0]} has pushed to this change; somebody else has to say who decides."
+    if policy.approvers and not same(by, policy.approvers):
+        return f"{by[0]} may not hand it on; {', '.join(policy.approvers)} may."
+    if not all(name.isprintable() for name in to):
+        return "A name has characters that can't be shown; write it as people do."
+    if same(to, (policy.bot, *policy.bot_aliases)):
+        return f"{policy.bot} is the bot that did the work; name a person."
+    return None
+
+
+def effective(
+    policy: ApprovalPolicy,
+    *,
+    owners: Sequence[str] = (),
+    assigned: Sequence[str] = (),
+    escalated: bool = False,
+    protected: bool = False,
+) -> ApprovalPolicy:
+    """The policy as it stands for this change at this moment.
+
+    `owners` of the changed files, where they may decide; `assigned` take the place of who was asked before;
+    `escalated`: nobody has decided for long; `protected`: the change touches protected paths.
+    """
+    approvers = tuple(assigned) or policy.approvers
+    if approvers and owners and not assigned:
+        approvers = (*approvers, *owners)
+    elif policy.code_owners and owners and not approvers:
+        approvers = tuple(owners)
+    if escalated and approvers:
+        approvers = (*approvers, *policy.escalate_to)
+    required = max(policy.required, policy.protected_required if protected else 0)
+    return policy.model_copy(update={"approvers": tuple(dict.fromkeys(approvers)), "required": required})
+
+
+def waiver_refused(by: Sequence[str], reason: str, policy: ApprovalPolicy) -> str | None:
+    """Why a waiver does not count, in one sentence; None if it does. `by`: all names, the first for sentences."""
     if not reason.strip():
         return "Say why it may stand: a waiver needs a reason."
-    if same((by,), (policy.bot, *policy.bot_aliases)):
-        return f"{by} is the bot that did the work; a person has to decide."
-    if policy.approvers and not same((by,), policy.approvers):
-        return f"{by} may not decide here; {', '.join(policy.approvers)} may."
+    if same(by, (policy.bot, *policy.bot_aliases)):
+        return f"{by[0]} is the bot that did the work; a person has to decide."
+    if policy.approvers and not same(by, policy.approvers):
+        return f"{by[0]} may not decide here; {', '.join(policy.approvers)} may."
     return None
 
 

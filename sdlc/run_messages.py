@@ -16,8 +16,10 @@ from temporalio.exceptions import ApplicationError
 
 with workflow.unsafe.imports_passed_through():
     from sdlc import ladder, policy
+    from sdlc.audit_chain import chained
     from sdlc.domain import (
         ApprovalDecision,
+        ApprovalPolicy,
         AttentionAnswer,
         AttentionKind,
         AuditEntry,
@@ -31,11 +33,15 @@ with workflow.unsafe.imports_passed_through():
         RunState,
         Waiver,
     )
-    from sdlc.run_payloads import Answered, Decided, ModelChosen, OutsideChange, Spoken
+    from sdlc.run_payloads import Answered, Decided, ModelChosen, OutsideChange, Reassigned, Spoken
 
 
 MAX_AUDIT_ENTRIES = 2_000
 """A flood of refused signals must not grow a run's memory without end; what is left out is counted."""
+
+
+MOST_REFUSALS = 100
+"""Refused decisions that the audit trail has of a run; those that come after are refused without a trace."""
 
 
 class RunMessages:
@@ -69,6 +75,15 @@ class RunMessages:
         self.ci_nudges = 0
         self.ticket_nudges = 0
         self.abort_reason = ""
+        self.owners: tuple[str, ...] = ()
+        """Of the changed files, where they may decide."""
+        self.assigned: tuple[str, ...] = ()
+        """Who was asked in place of those the policy names."""
+        self.escalated = False
+        self.protected: tuple[str, ...] = ()
+        """Protected paths that the change touches."""
+        self.reassignments = 0
+        self.refusals = 0
         self.pushers: dict[str, None] = {}
         """Who has pushed to the branch by hand: they have no part in its approval."""
         self._seen: set[str] = set()
@@ -83,6 +98,19 @@ class RunMessages:
 
     def stop_work(self) -> None:
         """Cancel whatever is under way. The main flow overrides this."""
+
+    def decided_anew(self) -> None:
+        """Show that decisions, or who may make them, have changed. The view overrides this."""
+
+    def approval(self) -> ApprovalPolicy:
+        """Who may decide about the present change, and how many have to."""
+        return policy.effective(
+            self.policy.approval,
+            owners=self.owners,
+            assigned=self.assigned,
+            escalated=self.escalated,
+            protected=bool(self.protected),
+        )
 
     # --- approvals ------------------------------------------------------------------------
 
@@ -99,7 +127,7 @@ class RunMessages:
         self._hear(DecisionKind.REQUEST_CHANGES, said)
 
     def _hear(self, kind: DecisionKind, said: Decided) -> None:
-        decision = ApprovalDecision(kind=kind, **said.model_dump())
+        decision = ApprovalDecision(kind=kind, **said.model_dump(), source="signal")
         if self.is_repeated(decision):
             return
         refused = self.why_refused(decision)
@@ -110,28 +138,71 @@ class RunMessages:
 
     @workflow.update(description="Approve, reject or request changes, and hear at once whether it counts")
     def decide(self, decision: ApprovalDecision) -> MessageReceipt:
+        # Not by a validator: what that refuses leaves no event, and the trail has refused decisions too.
         if self.is_repeated(decision):
             return MessageReceipt(accepted=True, message="That decision had been received already.")
+        refused = self.why_refused(decision)
+        if refused:
+            self.refusals += 1
+            self.record(decision.kind.value, decision.by, decision.source, accepted=False, detail=refused)
+            return MessageReceipt(accepted=False, message=refused)
         self.accept(decision)
         return MessageReceipt(accepted=True, message=f"{decision.kind.value.replace('_', ' ')}: counted.")
 
     @decide.validator
     def _validate_decide(self, decision: ApprovalDecision) -> None:
-        # A refused update leaves no event, and so no audit entry; the signals' refusals do.
-        if decision.decision_id and decision.decision_id in self._seen:
-            return
-        refused = self.why_refused(decision)
-        if refused:
-            raise ApplicationError(refused, type="DecisionRefused", non_retryable=True)
+        # Temporal takes only so many updates in a run's life: nobody may use them up with what does not count.
+        if self.refusals >= MOST_REFUSALS and not self.is_repeated(decision):
+            _refuse(self.why_refused(decision))
+
+    @workflow.signal(description="Let others decide: {by, to: [names], reason?}")
+    def reassign(self, said: Reassigned) -> None:
+        self._reassign(said.model_copy(update={"aliases": (), "source": "signal"}))
+
+    @workflow.update(description="Let others decide, and hear at once whether that counts")
+    def hand_on(self, said: Reassigned) -> MessageReceipt:
+        refused = self._reassign(said)
+        self.refusals += refused is not None
+        return MessageReceipt(accepted=refused is None, message=refused or f"{', '.join(said.to)}: asked.")
+
+    @hand_on.validator
+    def _validate_hand_on(self, said: Reassigned) -> None:
+        if self.refusals >= MOST_REFUSALS:
+            _refuse(self._why_not_handed_on(said))
+
+    def _why_not_handed_on(self, said: Reassigned) -> str | None:
+        return policy.reassign_refused(
+            (said.by, *said.aliases),
+            said.to,
+            self.approval(),
+            state=self.state,
+            starter=self._starter(),
+            pushers=tuple(self.pushers),
+        )
+
+    def _starter(self) -> tuple[str, ...]:
+        return (self.request.starter, *self.request.starter_aliases, self.request.starter_email)
+
+    def _reassign(self, said: Reassigned) -> str | None:
+        if not self._once(said.message_id):
+            return None
+        refused = self._why_not_handed_on(said)
+        detail = refused or ": ".join(filter(None, (f"to {', '.join(said.to)}", said.reason)))
+        self.record("reassign", said.by, said.source, accepted=refused is None, detail=detail)
+        if refused is None:
+            self.assigned = said.to
+            self.reassignments += 1
+            self.decided_anew()
+        return refused
 
     def why_refused(self, decision: ApprovalDecision) -> str | None:
         """Why a decision does not count, in one sentence; None if it does."""
-        if self.state is RunState.AWAITING_APPROVAL and policy.people_say(self.decisions, self.policy.approval):
+        if self.state is RunState.AWAITING_APPROVAL and policy.people_say(self.decisions, self.approval()):
             return "Somebody else has decided about this head already."
         return policy.decision_refused(
             decision,
-            policy=self.policy.approval,
-            starter=(self.request.starter, *self.request.starter_aliases, self.request.starter_email),
+            policy=self.approval(),
+            starter=self._starter(),
             state=self.state,
             change=self.change,
             earlier=self.decisions,
@@ -146,6 +217,7 @@ class RunMessages:
         if decision.decision_id:
             self._seen.add(decision.decision_id)
         self.record(decision.kind.value, decision.by, decision.source, detail=decision.comment)
+        self.decided_anew()
 
     def forget(self, decision: ApprovalDecision) -> None:
         """Let it count again when it comes again: it was taken back, or only not seen for a moment."""
@@ -159,14 +231,17 @@ class RunMessages:
 
     @workflow.signal(description="Go on after trouble, with an instruction if there is one: {by, instruction?}")
     def retry(self, said: Answered) -> None:
-        self._take_answer(AttentionKind.RETRY, said)
+        self._take_answer(AttentionKind.RETRY, _by_signal(said))
 
     @workflow.signal(description="Let what holds the run up stand: {by, reason, fingerprints?}")
     def waive(self, said: Answered) -> None:
+        self._waive(_by_signal(said))
+
+    def _waive(self, said: Answered) -> None:
         if self._why_not_answered(AttentionKind.WAIVE, said) is None and self.state is not RunState.NEEDS_ATTENTION:
             # Given ahead of time: named findings are let through when they turn up.
             self.waive_now(said.fingerprints, said.reason, said.by)
-            self.record("waive", said.by, detail=said.reason)
+            self.record("waive", said.by, said.source, detail=_waived(said))
             return
         self._take_answer(AttentionKind.WAIVE, said)
 
@@ -175,10 +250,10 @@ class RunMessages:
         if not self._once(said.message_id):
             return
         if self.state.is_over or self.abort_reason:
-            self.record("abort", said.by, accepted=False, detail="The run is over already.")
+            self.record("abort", said.by, said.source, accepted=False, detail="The run is over already.")
             return
         self.abort_reason = said.reason or f"aborted by {said.by}"
-        self.record("abort", said.by, detail=said.reason)
+        self.record("abort", said.by, said.source, detail=said.reason)
         self.stop_work()
 
     @workflow.update(description="Answer a run that needs attention, and hear at once whether it counts")
@@ -187,9 +262,9 @@ class RunMessages:
         if answer.kind is AttentionKind.ABORT:
             self.abort(said)
         elif answer.kind is AttentionKind.WAIVE:
-            self.waive(said)
+            self._waive(said)
         else:
-            self.retry(said)
+            self._take_answer(AttentionKind.RETRY, said)
         return MessageReceipt(accepted=True, message=f"{answer.kind.value}: taken up.")
 
     @attend.validator
@@ -198,8 +273,7 @@ class RunMessages:
             return
         said = Answered.model_validate(answer.model_dump())
         refused = self._why_not_answered(answer.kind, said)
-        if refused:
-            raise ApplicationError(refused, type="AnswerRefused", non_retryable=True)
+        _refuse(refused)
 
     def waive_now(self, obstacles: tuple[str, ...], reason: str, by: str) -> None:
         """Let these stand from now on."""
@@ -223,10 +297,11 @@ class RunMessages:
             return
         refused = self._why_not_answered(kind, said)
         if refused:
-            self.record(kind.value, said.by, accepted=False, detail=refused)
+            self.record(kind.value, said.by, said.source, accepted=False, detail=refused)
             return
         self.answer = AttentionAnswer(kind=kind, **said.model_dump())
-        self.record(kind.value, said.by, detail=said.reason or said.instruction)
+        detail = _waived(said) if kind is AttentionKind.WAIVE else said.reason or said.instruction
+        self.record(kind.value, said.by, said.source, detail=detail)
 
     def _why_not_answered(self, kind: AttentionKind, said: Answered) -> str | None:
         if self.state.is_over:
@@ -234,9 +309,11 @@ class RunMessages:
         if kind is AttentionKind.ABORT:
             return None
         if kind is AttentionKind.WAIVE:
-            refused = policy.waiver_refused(said.by, said.reason, self.policy.approval)
+            refused = policy.waiver_refused((said.by, *said.aliases), said.reason, self.approval())
             if refused:
                 return refused
+            if self.state is not RunState.NEEDS_ATTENTION and policy.consented_paths(said.fingerprints):
+                return "Whether a protected path may be changed is answered when the run asks for it."
         if self.state is not RunState.NEEDS_ATTENTION and not (kind is AttentionKind.WAIVE and said.fingerprints):
             return f"The run does not need attention now; it is {self.state.value.replace('_', ' ')}."
         if kind is AttentionKind.WAIVE and not self.waivable and self.state is RunState.NEEDS_ATTENTION:
@@ -254,7 +331,7 @@ class RunMessages:
         if not self.paused:
             self.paused_since = workflow.time()
         self.paused = True
-        self.record("pause", said.by, detail=said.reason)
+        self.record("pause", said.by, said.source, detail=said.reason)
         await self.tell_engine("pause", said)
 
     @workflow.signal(description="Go on after a pause: {by?}")
@@ -265,7 +342,7 @@ class RunMessages:
             self.paused_seconds += workflow.time() - self.paused_since
             self.paused_since = None
         self.paused = False
-        self.record("resume", said.by, detail=said.reason)
+        self.record("resume", said.by, said.source, detail=said.reason)
         await self.tell_engine("resume", said)
 
     @workflow.signal(description="A word for the engine, taken up between two turns: {text, by?}")
@@ -309,6 +386,10 @@ class RunMessages:
     def ticket_changed(self, said: OutsideChange) -> None:
         self.ticket_nudges += 1
 
+    @workflow.signal(description="Said by `sdlc retry --from-step` after a reset: {by, reason}")
+    def went_back(self, said: Spoken) -> None:
+        self.record("went_back", said.by, detail=said.reason)
+
     @workflow.signal(dynamic=True)
     def unknown_signal(self, name: str, args: Sequence[RawValue]) -> None:
         self.record(name, accepted=False, detail="There is no such signal; it changed nothing.")
@@ -322,18 +403,33 @@ class RunMessages:
         if len(self._audit) >= MAX_AUDIT_ENTRIES and not accepted:
             self._audit_left_out += 1
             return
-        self._audit.append(
-            AuditEntry(
-                at=workflow.now(),
-                event=event,
-                by=by,
-                source=source,
-                head_sha=head or (self.change.head_sha if self.change else ""),
-                accepted=accepted,
-                detail=detail[:2_000],
-            )
+        entry = AuditEntry(
+            at=workflow.now(),
+            event=event,
+            by=by,
+            source=source,
+            head_sha=head or (self.change.head_sha if self.change else ""),
+            accepted=accepted,
+            detail=detail[:2_000],
         )
+        self._audit.append(chained(entry, self._audit[-1] if self._audit else None))
 
     @workflow.query(description="Who decided what, when, about which head; refused decisions too")
     def audit(self) -> list[AuditEntry]:
         return self._audit
+
+
+def _refuse(reason: str | None) -> None:
+    """Refuse an update, if there is a reason, before it leaves an event."""
+    if reason:
+        raise ApplicationError(reason, type="AnswerRefused", non_retryable=True)
+
+
+def _by_signal(said: Answered) -> Answered:
+    """A signal names whom it likes; a right takes more."""
+    return said.model_copy(update={"aliases": (), "source": said.source or "signal"})
+
+
+def _waived(said: Answered) -> str:
+    """What was let stand, and why."""
+    return f"{said.reason} ({', '.join(said.fingerprints)})" if said.fingerprints else said.reason

@@ -15,9 +15,7 @@ class Decided(Record):
     by: Annotated[str, Field(min_length=1, max_length=200)]
     comment: Annotated[str, Field(max_length=65_536)] = ""
     head_sha: str = ""
-    source: str = "signal"
     decision_id: str = ""
-    aliases: tuple[str, ...] = ()
 
 
 class Answered(Record):
@@ -27,6 +25,10 @@ class Answered(Record):
     reason: Annotated[str, Field(max_length=65_536)] = ""
     instruction: Annotated[str, Field(max_length=65_536)] = ""
     fingerprints: tuple[str, ...] = ()
+    aliases: tuple[str, ...] = ()
+    """Other names of the same person, as the configuration has them. Not read where it comes by a signal."""
+    source: str = ""
+    """`cli`, `web`, `forge` or `tracker`; for the audit trail."""
     message_id: str = ""
     """Makes a repeated delivery harmless."""
 
@@ -36,6 +38,22 @@ class Spoken(Record):
 
     by: Annotated[str, Field(max_length=200)] = ""
     reason: Annotated[str, Field(max_length=65_536)] = ""
+    source: str = ""
+    """`cli`, `web`, `forge` or `tracker`; for the audit trail."""
+    message_id: str = ""
+    """Makes a repeated delivery harmless."""
+
+
+class Reassigned(Record):
+    """Payload of `reassign`: others shall decide."""
+
+    by: Annotated[str, Field(min_length=1, max_length=200)]
+    to: Annotated[tuple[Annotated[str, Field(min_length=1, max_length=200)], ...], Field(min_length=1, max_length=50)]
+    reason: Annotated[str, Field(max_length=65_536)] = ""
+    aliases: tuple[str, ...] = ()
+    """Other names of the same person, as the configuration has them. Not read where it comes by a signal."""
+    source: str = ""
+    """`cli`, `web`, `forge` or `tracker`; for the audit trail."""
     message_id: str = ""
     """Makes a repeated delivery harmless."""
 

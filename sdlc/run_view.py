@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from temporalio import workflow
 from temporalio.common import SearchAttributeKey
@@ -29,6 +29,7 @@ with workflow.unsafe.imports_passed_through():
     )
     from sdlc.naming import coauthor_of
     from sdlc.progress import PartProgress, RunOutcome, RunProgress, Step, StepLedger, StepState
+    from sdlc.run_card import MEMO, Risk, RunCard
     from sdlc.run_messages import RunMessages
     from sdlc.run_payloads import EngineNews, PanelReports
 
@@ -37,6 +38,7 @@ REPOSITORY = SearchAttributeKey.for_keyword("SdlcRepository")
 STEP = SearchAttributeKey.for_keyword("SdlcStep")
 STATE = SearchAttributeKey.for_keyword("SdlcState")
 WAITS_FOR = SearchAttributeKey.for_keyword("SdlcWaitsFor")
+STARTER = SearchAttributeKey.for_keyword("SdlcStarter")
 
 
 _PEOPLE_ACT = (RunState.AWAITING_APPROVAL, RunState.AWAITING_MERGE, RunState.NEEDS_ATTENTION)
@@ -75,8 +77,6 @@ class RunView(RunMessages):
         self.engine_models: dict[str, None] = {}
         self.taken_over = 0
         self.sandboxed = True
-        self.protected: tuple[str, ...] = ()
-        """Protected paths that the change touches."""
         self.parts: tuple[PartProgress, ...] = ()
         self.waited_seconds = 0.0
         """For people: no part of the budget's minutes."""
@@ -89,6 +89,9 @@ class RunView(RunMessages):
         self.current = Step.SELECT_TASK
         self._started = workflow.now()
         self._shown: tuple[str, ...] = ()
+        self._carded: tuple[object, ...] = ()
+        self._people_since: datetime | None = None
+        self._pull_request_at: datetime | None = None
 
     # --- the account of the steps -----------------------------------------------------------
 
@@ -203,6 +206,46 @@ class RunView(RunMessages):
             usage=self.usage,
         )
 
+    def card(self) -> RunCard:
+        """What lists show."""
+        change, approval = self.change, self.approval()
+        findings = Counter(finding.severity.value for finding in self.open_findings())
+        proofs = [report.proof for report in self.tests.values() if report.proof]
+        spent = self.usage + self.news.usage
+        return RunCard(
+            key=self.request.ticket_key,
+            title=self.ticket.title[:200] if self.ticket else "",
+            repository=self.repository.name if self.repository else self.request.repository,
+            state=self.state,
+            step=self.current.key,
+            waits_for=self.waits_for[:300],
+            waiting_since=self._people_since,
+            starter=self.request.starter,
+            approvers=approval.approvers[:20],
+            required=approval.required,
+            approved_by=tuple(decision.by for decision in self.decisions),
+            risk=Risk(
+                files=change.files_changed if change else 0,
+                insertions=change.insertions if change else 0,
+                deletions=change.deletions if change else 0,
+                findings=dict(findings),
+                proof=sum(len(proof.shown) for proof in proofs),
+                red=sum(not report.is_green for report in self.tests.values()),
+                protected=len(self.protected),
+            ),
+            pull_request_url=self.pull_request_url(),
+            head_sha=change.head_sha if change else "",
+            usd=spent.usd,
+            tokens=spent.input_tokens + spent.output_tokens,
+            fix_rounds=self.fix_rounds,
+            revisions=self.revisions,
+            asked=self.asked,
+            started=self._started,
+            pull_request_at=self._pull_request_at,
+            waited_seconds=round(self.waited_seconds),
+            ended=workflow.now() if self.state.is_over else None,
+        )
+
     # --- queries --------------------------------------------------------------------------------
 
     @workflow.query(description="All seventeen steps, rounds, cost, and what the run waits for")
@@ -240,6 +283,18 @@ class RunView(RunMessages):
     def engine_reported(self, news: EngineNews) -> None:
         self.news = news
 
+    @workflow.query(name="card", description="The run on one card, as lists show it")
+    def card_now(self) -> RunCard:
+        return self.card()
+
+    @workflow.query(name="ticket", description="The ticket as this run has read it")
+    def ticket_now(self) -> Ticket | None:
+        return self.ticket
+
+    @workflow.query(name="markdown", description="The run as Markdown: the steps, and what it waits for")
+    def as_markdown(self) -> str:
+        return details(self.progress())
+
     @workflow.query(description="Open findings, the worst first")
     def findings(self) -> list[Finding]:
         return list(self.open_findings())
@@ -257,16 +312,39 @@ class RunView(RunMessages):
     def show(self) -> None:
         """Bring current details and search attributes up to date."""
         workflow.set_current_details(details(self.progress()))
+        if workflow.patched("run-card"):
+            self._show_card()
         if not self.request.search_attributes:
             return
         acts = "person" if self.state in _PEOPLE_ACT else "nobody"
         repository = self.repository.name if self.repository else self.request.repository
-        shown = (self.request.ticket_key, repository, self.current.key, self.state.value, acts)
+        shown: tuple[str, ...] = (self.request.ticket_key, repository, self.current.key, self.state.value, acts)
         if shown == self._shown:
             return
         self._shown = shown
-        keys = (TICKET, REPOSITORY, STEP, STATE, WAITS_FOR)
+        keys = [TICKET, REPOSITORY, STEP, STATE, WAITS_FOR]
+        if workflow.patched("run-card"):
+            keys, shown = [*keys, STARTER], (*shown, self.request.starter[:200])
         workflow.upsert_search_attributes([key.value_set(value) for key, value in zip(keys, shown, strict=True)])
+
+    def decided_anew(self) -> None:
+        if workflow.patched("run-card"):
+            self._show_card()
+
+    def _show_card(self) -> None:
+        """On the memo, where something has changed that lists show: a few times in a run."""
+        waits = self.state in _PEOPLE_ACT
+        self._people_since = (self._people_since or workflow.now()) if waits else None
+        if self.pull_request is not None and waits and self._pull_request_at is None:
+            self._pull_request_at = workflow.now()
+        approved = tuple(decision.by for decision in self.decisions)
+        head = self.change.head_sha if self.change else ""
+        kept: tuple[object, ...] = (self.state, self.repository, self.pull_request_url(), self.ticket, self.asked)
+        if waits:
+            kept = (*kept, head, self.waits_for, approved, self.approval().approvers)
+        if kept != self._carded:
+            self._carded = kept
+            workflow.upsert_memo({MEMO: self.card().model_dump(mode="json", exclude_defaults=True)})
 
 
 _DETAILS_CELL = 60

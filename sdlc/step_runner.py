@@ -17,7 +17,7 @@ with workflow.unsafe.imports_passed_through():
     from sdlc import activities as do
     from sdlc import activity_calls, budget
     from sdlc.activity_calls import is_passing, why
-    from sdlc.domain import AttentionKind, GateDecision, GateVerdict, Instruction, RunState
+    from sdlc.domain import AttentionKind, GateDecision, GateVerdict, Instruction, RunRequest, RunState
     from sdlc.progress import Step, StepState
     from sdlc.run_view import RunView
 
@@ -43,6 +43,12 @@ class AgainBy:
 
 class StepRunner(RunView):
     """Between what a run shows (`RunView`) and what it does (`SdlcWorkflow`)."""
+
+    def __init__(self, request: RunRequest) -> None:
+        super().__init__(request)
+        self._telling: set[asyncio.Task[None]] = set()
+        """What people are being told, beside the steps."""
+        self._occasions = 0
 
     async def run_step(
         self,
@@ -168,8 +174,31 @@ class StepRunner(RunView):
         if self.abort_reason or workflow.cancellation_reason() is not None:
             raise asyncio.CancelledError("the run was stopped")
 
+    def meant(self, event: str) -> tuple[str, ...]:
+        """Whom an event is for; nobody named: everybody."""
+        approval = self.approval()
+        if event == "escalation":
+            return approval.escalate_to
+        if event in ("needs_approval", "reminder", "ticket_changed"):
+            return approval.approvers
+        return (self.request.starter,)
+
+    async def announce(self, event: str, title: str) -> None:
+        """As `tell`, in the evidence's words."""
+        if not workflow.patched("announce") or self.pull_request is None:
+            return
+        request = do.Announce(
+            evidence=self.evidence(),
+            event=event,
+            title=title,
+            pull_request=self.pull_request,
+            people=self.meant(event),
+            occasion=self._occasion(),
+        )
+        self._beside(do.ANNOUNCE, request, title)
+
     async def tell(self, event: str, title: str, body: str = "") -> None:
-        """Tell people; a channel that is down is a warning, not an end."""
+        """Tell people, while the run goes on; a channel that is down is a warning, and nobody waits for it."""
         request = do.TellPeople(
             run=self.identity(),
             event=event,
@@ -177,10 +206,39 @@ class StepRunner(RunView):
             body=body or self.waits_for,
             url=self.pull_request_url(),
             on_ticket=event == "needs_attention",
+            repository=self.repository.name if self.repository else self.request.repository,
+            people=self.meant(event),
+            head_sha=self.change.head_sha if self.change else "",
+            occasion=self._occasion(),
         )
+        if workflow.patched("tell-beside"):
+            self._beside(do.TELL_PEOPLE, request, title)
+            return
         try:
             await self.call(do.TELL_PEOPLE, request, Step.REQUEST_APPROVAL, attempts=3)
         except ActivityError as error:
             if is_cancelled_exception(error):
                 raise
             self.warn(f"People could not be told ({title}): {why(error)}")
+
+    def _occasion(self) -> str:
+        """Of this notice alone; another one after a reset, when people are asked anew."""
+        self._occasions += 1
+        return f"{workflow.info().run_id}/{self._occasions}"
+
+    def _beside(self, activity: do.Activity[do.In, do.Nothing], request: do.In, title: str) -> None:
+        telling = asyncio.create_task(self._told(activity, request, title))
+        self._telling.add(telling)
+        telling.add_done_callback(self._telling.discard)
+
+    async def _told(self, activity: do.Activity[do.In, do.Nothing], request: do.In, title: str) -> None:
+        try:
+            await activity_calls.call(activity, request, step=Step.REQUEST_APPROVAL, policy=self.policy, attempts=5)
+        except ActivityError as error:
+            if not is_cancelled_exception(error):
+                self.warn(f"People could not be told ({title}): {why(error)}")
+
+    async def all_told(self, seconds: float) -> None:
+        """Give what is being told this long to arrive."""
+        if self._telling:
+            await workflow.wait([*self._telling], timeout=seconds)

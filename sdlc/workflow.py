@@ -89,6 +89,9 @@ class Round(Record):
 Turn = ApprovalDecision | BranchMoved | Round
 """What comes after a pull request was shown: people's decision, or more work."""
 
+_FINISHED_SECONDS, _LAST_WORDS_SECONDS = 20.0, 300.0
+"""How long a run waits for what it tells people: before it shows that it is over, and then before it ends."""
+
 _FIRST_CI_WAIT, _LONGEST_CI_WAIT = 30.0, 600.0
 """Seconds between two looks at the forge's checks, beyond those that it tells of by itself."""
 
@@ -135,6 +138,7 @@ class SdlcWorkflow(ApprovalWait):
         finally:
             for task in watching:
                 task.cancel()
+        await self.all_told(_LAST_WORDS_SECONDS)
         await workflow.wait_condition(workflow.all_handlers_finished)
         return self.outcome()
 
@@ -580,7 +584,10 @@ class SdlcWorkflow(ApprovalWait):
         )
 
     async def _request_approval(self, pull_request: PullRequest) -> None:
-        approvers = self.policy.approval.approvers
+        if self.policy.approval.code_owners and self.change is not None:
+            owners = do.OwnersRequest(run=self.identity(), change=self.change)
+            self.owners = (await self.call(do.CODE_OWNERS, owners, Step.REQUEST_APPROVAL)).names
+        approvers = self.approval().approvers
         starter = (self.request.starter, *self.request.starter_aliases)
         request = do.RequestApproval(
             evidence=self.evidence(), pull_request=pull_request, reviewers=approvers, starter=starter
@@ -592,6 +599,8 @@ class SdlcWorkflow(ApprovalWait):
         )
         # The head is what this run has shown, whatever somebody has pushed since.
         self.pull_request = asked.model_copy(update={"head_sha": pull_request.head_sha})
+        head = pull_request.head_sha[:10]
+        await self.announce("needs_approval", f"{self.request.ticket_key} waits for an approval of {head}")
 
     # --- 16 -----------------------------------------------------------------------------------
 
@@ -599,7 +608,7 @@ class SdlcWorkflow(ApprovalWait):
         """Block until people have decided about this head; remind them on the way, and never end in silence."""
         await self.unpaused()
         self.nudges += 1  # somebody may have said something before the run began to listen
-        waits_for = f"{counted(self.policy.approval.required, 'approval')} of {self.pull_request_url()}"
+        waits_for = f"{counted(self.approval().required, 'approval')} of {self.pull_request_url()}"
         while True:
             turn = await self.await_people(RunState.AWAITING_APPROVAL, waits_for, self.people_have_said)
             if turn is None and self.decisions[-1].kind is DecisionKind.APPROVE and workflow.patched("forge-talk"):
@@ -699,6 +708,11 @@ class SdlcWorkflow(ApprovalWait):
             waived=self.pull_request,
             obstacles=(f"close@{self.pull_request.head_sha}",),
         )
+        ended = f"pull request {self.pull_request.number} {self.pull_request.state.value}"
+        await self.announce("finished", f"{self.request.ticket_key} is done: {ended}")
+        # Who watches leaves when it is over, and may take the worker along. A stop finds nothing to undo any more.
+        with contextlib.suppress(asyncio.CancelledError):
+            await self.all_told(_FINISHED_SECONDS)
         self.state = RunState.CLOSED
         self.show()
         return None
@@ -722,7 +736,12 @@ class SdlcWorkflow(ApprovalWait):
     async def _release(self, reason: str) -> None:
         """Tidy up to the end: a cancel or abort that comes meanwhile must not leave the claim behind."""
         request = do.ReleaseRun(
-            run=self.identity(), reason=reason, repository=self.repository, pull_request=self.pull_request
+            run=self.identity(),
+            reason=reason,
+            repository=self.repository,
+            pull_request=self.pull_request,
+            repository_name=self.request.repository,
+            people=self.meant("failed"),
         )
         work = asyncio.create_task(self.call(do.RELEASE_RUN, request, Step.CLOSE_STORY))
         while not work.done():
@@ -731,7 +750,8 @@ class SdlcWorkflow(ApprovalWait):
             except asyncio.CancelledError:
                 continue
             except ActivityError as error:
-                self.warn(f"Could not tidy up: {why(error)}")
+                reason = why(error)
+                self.warn(reason if reason.startswith(do.ALL_GIVEN_BACK) else f"Could not tidy up: {reason}")
 
     # --- hooks of the messages ----------------------------------------------------------------
 

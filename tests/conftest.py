@@ -28,7 +28,7 @@ MACHINE_CACHE = default_cache_dir()
 
 # What the person at this machine has set must not decide how a test ends.
 for _name in list(os.environ):
-    if _name.startswith(("TEMPORAL_", "SDLC_", "OPENAI_", "LANGCHAIN_", "LANGSMITH_")):
+    if _name != "SDLC_SCREENSHOTS" and _name.startswith(("TEMPORAL_", "SDLC_", "OPENAI_", "LANGCHAIN_", "LANGSMITH_")):
         del os.environ[_name]
 os.environ["TEMPORAL_CONFIG_FILE"] = os.devnull
 

@@ -18,7 +18,6 @@ from typing import Any
 
 from temporalio import activity
 from temporalio.client import Client, WorkflowFailureError, WorkflowHandle, WorkflowUpdateFailedError
-from temporalio.langgraph import LangGraphPlugin
 from temporalio.service import RPCError
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
@@ -43,6 +42,7 @@ from sdlc.progress import RunOutcome, RunProgress
 from sdlc.run_payloads import OutsideChange
 from sdlc.runtime import worker as product
 from sdlc.runtime.activity_failures import ActivityInterceptor
+from sdlc.runtime.graphs import Graphs
 from sdlc.runtime.redaction import Redactor
 from sdlc.work_loop import WorkLoopWorkflow
 from sdlc.workflow import SdlcWorkflow
@@ -95,7 +95,7 @@ class Theatre:
             task_queue=self.queue,
             workflows=[SdlcWorkflow, WorkLoopWorkflow],
             activities=[self._routed(found) for found in _CATALOGUE.values()],
-            plugins=[LangGraphPlugin(graphs=self.stage.graphs())],
+            plugins=[Graphs(self.stage.graphs())],
             interceptors=[ActivityInterceptor(Redactor.of(Settings()))],
             workflow_runner=UnsandboxedWorkflowRunner(),  # others show that it is deterministic
             build_id="fault-matrix",

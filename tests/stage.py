@@ -18,7 +18,6 @@ from temporalio import activity, workflow
 from temporalio.client import Client, WorkflowHandle
 from temporalio.common import RetryPolicy
 from temporalio.exceptions import ApplicationError
-from temporalio.langgraph import LangGraphPlugin
 from temporalio.worker import Worker
 
 from sdlc import activities as do
@@ -49,6 +48,7 @@ from sdlc.domain import (
 )
 from sdlc.integrations.heartbeat import heartbeats
 from sdlc.progress import RunOutcome, RunProgress
+from sdlc.runtime.graphs import Graphs
 from sdlc.runtime.worker import workflow_runner
 from sdlc.work_loop import WorkLoopWorkflow
 from sdlc.workflow import SdlcWorkflow
@@ -99,6 +99,7 @@ class Script:
     panel_state: Callable[[Panel, int], PanelState | None] = lambda _, __: None
     tests: Callable[[TestKind, int], TestOutcome] = lambda _, __: TestOutcome.PASSED
     ci: Callable[[int], CiState] = lambda _: CiState.NONE
+    owners: tuple[str, ...] = ()
     news: Callable[[int, PullRequestNews], PullRequestNews] = lambda _, as_it_was: as_it_was
     """The pull request as people have left it."""
     taken_in: Callable[[int, do.TakeIn], do.TakenIn] = lambda _, request: do.TakenIn(change=request.change)
@@ -119,6 +120,7 @@ class Stage:
     released: list[do.ReleaseRun] = field(default_factory=list)
     closed: list[do.CloseStory] = field(default_factory=list)
     decided: list[do.RecordDecision] = field(default_factory=list)
+    announced: list[do.Announce] = field(default_factory=list)
     said: list[do.SayOnPullRequest] = field(default_factory=list)
     _heads: int = 0
 
@@ -197,6 +199,11 @@ class Stage:
             number = await self._called("wait_for_ci")
             return CiReport(state=self.script.ci(number), head_sha=request.pull_request.head_sha)
 
+        @activity.defn(name=do.CODE_OWNERS.name)
+        async def code_owners(request: do.OwnersRequest) -> do.Owners:
+            await self._called("code_owners")
+            return do.Owners(names=self.script.owners)
+
         @activity.defn(name=do.LOOK_AT_PULL_REQUEST.name)
         async def look_at_pull_request(request: do.LookAtPullRequest) -> PullRequestNews:
             number = await self._called("look_at_pull_request")
@@ -239,6 +246,12 @@ class Stage:
         async def release_run(request: do.ReleaseRun) -> do.Nothing:
             await self._called("release_run")
             self.released.append(request)
+            return do.Nothing()
+
+        @activity.defn(name=do.ANNOUNCE.name)
+        async def announce(request: do.Announce) -> do.Nothing:
+            await self._called("announce")
+            self.announced.append(request)
             return do.Nothing()
 
         @activity.defn(name=do.TELL_PEOPLE.name)
@@ -363,7 +376,7 @@ async def play(
         task_queue=queue,
         workflows=[SdlcWorkflow, WorkLoopWorkflow],
         activities=stage.activities(),
-        plugins=[LangGraphPlugin(graphs=stage.graphs())],
+        plugins=[Graphs(stage.graphs())],
         workflow_runner=workflow_runner(),
         max_heartbeat_throttle_interval=timedelta(seconds=0.2),
         default_heartbeat_throttle_interval=timedelta(seconds=0.2),

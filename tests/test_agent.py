@@ -15,7 +15,6 @@ from typing import Any, cast
 import pytest
 from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
 from temporalio.exceptions import ApplicationError
-from temporalio.langgraph import LangGraphPlugin
 from temporalio.worker import Replayer, Worker
 
 from sdlc.activities import AGENT_GRAPH, EngineRequest, EngineResult
@@ -36,6 +35,7 @@ from sdlc.integrations.workspace import Workspaces
 from sdlc.runtime.activity_failures import ActivityInterceptor
 from sdlc.runtime.client import connect
 from sdlc.runtime.conversion import data_converter
+from sdlc.runtime.graphs import Graphs
 from sdlc.runtime.redaction import Redactor
 from sdlc.runtime.worker import workflow_runner
 from tests.agent_workflow import AgentWorkflow
@@ -104,7 +104,7 @@ class Bench:
         return replace(self, services=replace(self.services, settings=settings, models=Models(models)))
 
     def worker(self) -> Worker:
-        plugin = LangGraphPlugin(graphs={AGENT_GRAPH: build_agent_graph(self.services)})
+        plugin = Graphs({AGENT_GRAPH: build_agent_graph(self.services)})
         return Worker(
             self.client,
             task_queue=self.queue,
@@ -643,7 +643,7 @@ async def test_sixty_turns_replay_and_stay_below_five_megabytes(bench: Bench) ->
     history = await bench.handle.fetch_history()
     size = sum(event.ByteSize() for event in history.events)
     assert size < 5 * 1024**2, f"{size:,} bytes in {len(history.events)} events"
-    plugin = LangGraphPlugin(graphs={AGENT_GRAPH: build_agent_graph(bench.services)})
+    plugin = Graphs({AGENT_GRAPH: build_agent_graph(bench.services)})
     replayer = Replayer(
         workflows=[AgentWorkflow],
         plugins=[plugin],

@@ -70,7 +70,7 @@ async def test_a_dead_address_is_named_at_once(settings: Settings) -> None:
     started = time.monotonic()
     with pytest.raises(ServiceUnavailable, match=r"127\.0\.0\.1:1 .*TEMPORAL_ADDRESS"):
         await connect(at(settings, "127.0.0.1:1"))
-    assert time.monotonic() - started < 1
+    assert time.monotonic() - started < 5
 
 
 async def test_an_address_that_swallows_connections_is_given_up(

@@ -36,7 +36,7 @@ def test_a_line_that_begins_with_the_word_is_a_command(body: str, verb: Verb, te
     assert parse(body) == Command(verb, text)
 
 
-@pytest.mark.parametrize("body", ["/sdlc", "/sdlc   ", "/sdlc\\\n", "/sdlc deploy", "/sdlc approve now", "/sdlc 启动"])
+@pytest.mark.parametrize("body", ["/sdlc", "/sdlc   ", "/sdlc\\\n", "/sdlc deploy", "/sdlc merge now", "/sdlc 启动"])
 def test_what_is_spoken_to_us_and_not_known_is_told_apart_from_no_command(body: str) -> None:
     command = parse(body)
     assert command is not None
@@ -159,9 +159,9 @@ def test_a_command_keeps_to_its_verb_whatever_follows(text: str) -> None:
 )
 def test_a_comment_as_long_as_it_can_be_costs_little(line: str) -> None:
     body = (line + "\n") * (LONGEST // (len(line) + 1)) + "/sdlc start"
-    started = time.monotonic()
+    started = time.thread_time()
     parse(body)
-    assert time.monotonic() - started < 1.5
+    assert time.thread_time() - started < 1.5
 
 
 def test_a_comment_of_nothing_but_lines_costs_no_more_than_its_length() -> None:

@@ -145,7 +145,7 @@ def test_every_activity_of_the_catalogue_here_is_offered_under_its_name(house: H
     expected = (
         do.SELECT_TASK, do.REFRESH_TICKET, do.OPEN_REPOSITORY, do.CREATE_PULL_REQUEST, do.WAIT_FOR_CI,
         do.PUBLISH_REVIEWS, do.REQUEST_APPROVAL, do.RECORD_DECISION, do.TELL_PEOPLE, do.CLOSE_STORY, do.RELEASE_RUN,
-            do.LOOK_AT_PULL_REQUEST, do.SAY_ON_PULL_REQUEST,
+            do.LOOK_AT_PULL_REQUEST, do.SAY_ON_PULL_REQUEST, do.CODE_OWNERS, do.ANNOUNCE,
     )  # fmt: skip
     assert names == {activity.name for activity in expected}
 
@@ -172,6 +172,8 @@ async def test_a_story_from_its_pull_request_to_its_end_with_every_step_done_twi
     await twice(house.pull_requests.publish_reviews, on)
     request = do.RequestApproval(evidence=evidence, pull_request=made, reviewers=("maria",))
     asked = await twice(house.approval.request_approval, request)
+    told = do.Announce(event="needs_approval", title="BUG-1 waits", evidence=evidence, pull_request=asked)
+    await twice(house.approval.announce, told)
     waiting = (await house.tracker.ticket("BUG-1")).status
     decision = ApprovalDecision(kind=DecisionKind.APPROVE, by="maria", head_sha=made.head_sha)
     repository = evidence.change.repository
@@ -189,7 +191,7 @@ async def test_a_story_from_its_pull_request_to_its_end_with_every_step_done_twi
     assert ticket.status == TicketStatus.DONE
     for said in ("Taken up", "waits for an approval", "cost unknown", "git pull"):
         assert house.comments().count(said) == 1
-    assert house.notices() == ["needs_approval", "finished"]
+    assert house.notices() == ["needs_approval"]
     pulls = Path(repository.url).parent / "pulls"
     assert [path.name for path in pulls.iterdir()] == ["1"]
     assert "approve" in (pulls / "1" / "comments.md").read_text()

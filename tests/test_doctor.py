@@ -160,6 +160,33 @@ def answering(status: int, body: bytes) -> Iterator[str]:
     thread.join(5)
 
 
+@contextlib.contextmanager
+def hooked(status: int, body: bytes) -> Iterator[str]:
+    """The address of a webhook that answers every message alike."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join(5)
+
+
 def free_port() -> int:
     with socket.socket() as one:
         one.bind(("127.0.0.1", 0))
@@ -201,7 +228,7 @@ async def test_with_everything_in_order_there_is_nothing_to_mend(
             "forge",
             "forge acme/parcel",
         ),
-        *("model", "engine", "sandbox", "git", "data folder", "cache folder", "analysers"),
+        *("model", "notifications", "engine", "sandbox", "git", "data folder", "cache folder", "analysers"),
     ]
     assert of(checks, "worker").found.startswith("1 worker asks")
     assert all(check.mend == "" for check in checks)
@@ -433,6 +460,57 @@ async def test_an_old_git_is_a_fault(values: Changes, tmp_path: Path, monkeypatc
     assert git.state == "fault"
     assert "2.30.1" in git.found
     assert "2.38" in git.mend
+
+
+async def test_channels_are_asked_and_one_that_can_not_be_used_keeps_no_other_from_its_word(values: Changes) -> None:
+    assert of(await looked(changed(values)), "notifications").state == "ok"
+    with hooked(403, b"invalid_token") as gone, hooked(400, b"no_text") as good:
+        channels = [
+            {"name": "broken", "url": "nonsense"},
+            {"name": "gone", "slack_webhook": f"{gone}/planted-hook"},
+            {"name": "good", "slack_webhook": f"{good}/planted-hook"},
+        ]
+        checks = await looked(changed(values, notify={"channels": channels}))
+        notifications = of(checks, "notifications")
+        fine = of(await looked(changed(values, notify={"channels": channels[2:]})), "notifications")
+    assert notifications.state == "fault"
+    assert "The channel gone does not take messages any more (403 invalid_token)" in notifications.found
+    assert "notify.channels" in notifications.mend
+    assert any("notification channel broken" in said for said in faults(checks, "configuration"))
+    assert (fine.state, "good" in fine.found) == ("ok", True)
+    assert "planted" not in repr(checks)
+
+
+async def test_a_channel_that_hangs_leaves_time_for_what_is_known_of_the_others(
+    values: Changes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(diagnosis, "SECONDS", 8.0)
+    monkeypatch.setattr(diagnosis, "_SERVICE_SECONDS", 2)
+    with socket.socket() as silent, hooked(403, b"invalid_token") as gone:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        channels = [
+            {"name": "silent", "slack_webhook": f"http://127.0.0.1:{silent.getsockname()[1]}/x"},
+            {"name": "gone", "slack_webhook": gone},
+        ]
+        checks = await looked(changed(values, notify={"channels": channels, "timeout_seconds": 100}))
+    said = faults(checks, "notifications")
+    assert len(said) == 2
+    assert "silent does not answer within 2 s" in said[0]
+    assert "gone does not take messages" in said[1]
+
+
+async def test_doctor_tells_the_faults_of_the_settings_that_keep_a_worker_from_starting(values: Changes) -> None:
+    approvals = [{"repositories": ["acme/*"], "approvers": ["@nobody"]}]
+    channels = [{"name": "team", "slack_webhook": "env:NOPE"}]
+    web = {"host": "0.0.0.0", "sign_in": {"kind": "none"}}
+    settings = Settings(**{**values, "approvals": approvals, "notify": {"channels": channels}, "web": web})
+    checks = await looked(settings)
+    said = faults(checks, "configuration")
+    assert len(said) == 3
+    for words in ("names @nobody", "needs the variable NOPE", "would let in everybody"):
+        assert any(words in one for one in said), said
+    assert of(checks, "notifications").state == "warning"
 
 
 # --- the settings against each other ---------------------------------------------------------

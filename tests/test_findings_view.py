@@ -19,8 +19,8 @@ from temporalio.client import Client
 from temporalio.worker import Worker
 
 from sdlc.cli.findings_view import findings_view, what_next
-from sdlc.cli.reading import PanelName
-from sdlc.cli.reviews import reviews_of, show_reviews
+from sdlc.cli.output import PanelName
+from sdlc.cli.reviews import show_reviews
 from sdlc.config import Settings
 from sdlc.domain import Finding, Panel, PanelReport, PanelState, Repeat, Severity, SourceReport, SourceState, Waiver
 from sdlc.errors import RunNotFound, ServiceUnavailable
@@ -28,6 +28,7 @@ from sdlc.integrations.artifacts import ArtifactStore
 from sdlc.review_graphs.reviewed import Reviewed, Standing, reviewed
 from sdlc.run_payloads import PanelReports
 from sdlc.runtime.client import connect
+from sdlc.runtime.run_reviews import reviews_of
 from sdlc.runtime.runs import Runs
 from sdlc.runtime.worker import workflow_runner
 from tests.commands import Done, Process, sdlc
@@ -352,7 +353,7 @@ async def test_on_another_machine_the_findings_are_shown_without_evidence(tempor
     finding = a_finding(evidence="x = []")
     reports = [a_report(finding, report=await elsewhere.put(a_document(finding), name="quality-report.json"))]
     async with told(temporal_settings, ToldRun, reports, [finding]) as (client, key):
-        (review,) = await reviews_of(Runs(client, task_queue=""), key, temporal_settings)
+        (review,) = await reviews_of(Runs(client, task_queue=""), key, ArtifactStore(temporal_settings.artifacts_dir))
     assert [entry.evidence for entry in review.open] == [""]
     assert "`quality-report.json`" in review.trouble
     assert any(line.startswith("  Without evidence and what was left out:") for line in lines(findings_view([review])))
@@ -373,7 +374,7 @@ async def test_where_the_reports_are_too_large_to_be_had_elsewhere_the_findings_
 async def test_an_older_worker_tells_the_open_findings(temporal_settings: Settings) -> None:
     security = a_finding(panel=Panel.SECURITY)
     async with told(temporal_settings, OlderRun, open_now=[security]) as (client, key):
-        reviews = await reviews_of(Runs(client, task_queue=""), key, temporal_settings)
+        reviews = await reviews_of(Runs(client, task_queue=""), key, ArtifactStore(temporal_settings.artifacts_dir))
     assert {review.panel: len(review.open) for review in reviews} == {**dict.fromkeys(Panel, 0), Panel.SECURITY: 1}
     assert all("of an older version" in review.trouble for review in reviews)
 

@@ -214,7 +214,9 @@ def _start(place: Place) -> None:
     for command in (["status"], ["approve"], ["pause"], ["findings"], ["audit"], ["cancel"], ["retry"], ["resume"]):
         refused = sdlc(*command, "BUG-9")
         assert (refused.code, refused.out) == (2, ""), refused
-        assert refused.last == "sdlc: There is no run for BUG-9; `sdlc list` shows those there are."
+        assert refused.last == (
+            f"sdlc: There is no run for BUG-9; `sdlc list` shows those there are. Did you mean {KEY}?"
+        )
     assert sdlc("status", "BUG/9").code == 2
 
 
@@ -245,7 +247,7 @@ def _look(place: Place) -> None:
     assert "inject_instruction" in sdlc("audit", KEY).out
     said = [(entry["event"], entry["by"]) for entry in sdlc("audit", KEY, "--json").json]
     assert ("inject_instruction", "grace") in said
-    assert [event for event, _ in said][-3:] == ["pause", "inject_instruction", "resume"]
+    assert [event for event, _ in said][-4:] == ["pause", "inject_instruction", "approve", "resume"]
 
 
 def _decide(place: Place) -> None:

@@ -501,6 +501,27 @@ async def test_an_edit_of_the_ticket_is_noticed_and_offered_and_taken_up_with_th
     assert [told.event for told in run.stage.told].count("ticket_changed") == 1
 
 
+async def test_what_the_run_does_to_its_ticket_at_the_end_is_no_news(client: Client) -> None:
+    forge = Forge()
+    script = forge.script()
+    closing = asyncio.Event()
+
+    async def nudge_then_go_on() -> None:
+        closing.set()
+        await asyncio.sleep(0.5)
+
+    script.before = lambda name, _: nudge_then_go_on() if name == "close_story" else None
+    async with play(client, script) as run:
+        await run.until_state(RunState.AWAITING_APPROVAL)
+        before = run.stage.count("refresh_ticket")
+        forge.changes["decisions"] = (approved(sha(1)),)
+        await nudge(run)
+        await asyncio.wait_for(closing.wait(), 20)
+        await run.handle.signal(SdlcWorkflow.ticket_changed, OutsideChange())
+        assert (await run.result()).state is RunState.CLOSED
+        assert run.stage.count("refresh_ticket") == before
+
+
 # --- replay -----------------------------------------------------------------------------------------
 
 
@@ -520,13 +541,14 @@ async def test_a_run_with_all_of_that_replays(client: Client) -> None:
         await run.result()
         history = await run.handle.fetch_history()
     from temporalio.contrib.pydantic import pydantic_data_converter
-    from temporalio.langgraph import LangGraphPlugin
+
+    from sdlc.runtime.graphs import Graphs
 
     replayer = Replayer(
         workflows=[SdlcWorkflow],
         workflow_runner=workflow_runner(),
         data_converter=pydantic_data_converter,
-        plugins=[LangGraphPlugin(graphs=run.stage.graphs())],
+        plugins=[Graphs(run.stage.graphs())],
     )
     await replayer.replay_workflow(history)
 

@@ -17,7 +17,6 @@ from typing import Any, cast
 import pytest
 from pydantic import SecretStr
 from temporalio.client import Client, WorkflowHandle, WorkflowHistory
-from temporalio.langgraph import LangGraphPlugin
 from temporalio.service import RPCError
 from temporalio.worker import Replayer, Worker
 
@@ -26,6 +25,7 @@ from sdlc.config import Settings, TrackerSettings
 from sdlc.config.intake import IntakeSettings, PersonSettings, RouteSettings
 from sdlc.deliveries import CommandComment, Delivery, Handled
 from sdlc.domain import (
+    ApprovalPolicy,
     ChangeSet,
     Person,
     PullRequest,
@@ -50,13 +50,13 @@ from sdlc.runtime.activity_failures import ActivityInterceptor
 from sdlc.runtime.client import connect
 from sdlc.runtime.deliveries import Deliveries
 from sdlc.runtime.embedded import running
+from sdlc.runtime.graphs import Graphs
 from sdlc.runtime.intake import IntakeSteps
 from sdlc.runtime.intake_news import is_about
 from sdlc.runtime.intake_starts import named
 from sdlc.runtime.redaction import Redactor
 from sdlc.runtime.runs import Look, RunRow, Runs, Started, Trouble, workflow_id
 from sdlc.runtime.worker import workflow_runner
-from sdlc.runtime.worker_end import QuietEnd
 from sdlc.work_loop import WorkLoopWorkflow
 from sdlc.workflow import SdlcWorkflow
 from tests.fakes.faults import Fault, on
@@ -65,6 +65,7 @@ from tests.stage import PULL_REQUEST, Script, Stage
 
 ADA = Person(name="Ada L.", aliases=("acc-ada",), email="ada@example.com")
 EVE = Person(name="Eve", aliases=("acc-eve",))
+GRACE = Person(name="Grace", aliases=("grace@example.com",))
 PEOPLE = (PersonSettings(name="ada", jira="acc-ada", github="ada-gh", email="ada@example.com"),)
 QUIET = (RunState.AWAITING_APPROVAL, RunState.NEEDS_ATTENTION)
 AGES_AGO = datetime.now(UTC) - timedelta(hours=25)
@@ -320,8 +321,8 @@ async def at_home(
         task_queue=settings.temporal.task_queue,
         workflows=[SdlcWorkflow, WorkLoopWorkflow, DeliveryWorkflow, PollWorkflow],
         activities=[*stage.activities(), *IntakeSteps(services).activities()],
-        plugins=[LangGraphPlugin(graphs=stage.graphs())],
-        interceptors=[ActivityInterceptor(Redactor.of(settings)), QuietEnd()],
+        plugins=[Graphs(stage.graphs())],
+        interceptors=[ActivityInterceptor(Redactor.of(settings))],
         workflow_runner=workflow_runner(),
         graceful_shutdown_timeout=timedelta(seconds=1),
     )
@@ -555,6 +556,53 @@ async def test_retry_of_a_run_that_waits_for_approval_is_refused_in_its_own_word
     assert "The run does not need attention now; it is awaiting approval." in reply
     assert "by a review of the pull request" in reply
     assert "shorter" not in reply
+
+
+async def test_a_comment_approves_the_head_that_it_names_and_no_other(house: House) -> None:
+    key = house.ticket()
+    await house.running(key, approval=ApprovalPolicy())
+    waiting = await house.until(key, RunState.AWAITING_APPROVAL)
+    assert waiting.change is not None
+    head = waiting.change.head_sha[:10]
+    assert f"`/sdlc approve {head}` approves it." in await house.say(key, "/sdlc status")
+    for unclear in ("/sdlc approve", "/sdlc approve looks good", "/sdlc approve 000000"):
+        reply = await house.say(key, unclear, author=GRACE)
+        assert reply == f"Say which head: `/sdlc approve {head}` approves what waits now. Look at it first."
+    assert "look at it again" in await house.say(key, f"/sdlc approve {'f' * 10}", author=GRACE)
+    assert "started this run" in await house.say(key, f"/sdlc approve {head}")
+    assert (await house.runs.progress(key)).state is RunState.AWAITING_APPROVAL
+    assert await house.say(key, f"/sdlc approve {head} well done", author=GRACE) == "approve: counted."
+    await house.until(key, RunState.CLOSED)
+    (counted,) = [one for one in await house.runs.audit(key) if one.event == "approve" and one.accepted]
+    assert (counted.by, counted.source, counted.detail) == ("grace@example.com", "tracker", "well done")
+
+
+async def test_changes_are_asked_for_and_rejected_by_comment_with_a_reason(house: House) -> None:
+    key = house.ticket()
+    await house.running(key)
+    await house.until(key, RunState.AWAITING_APPROVAL)
+    assert "Say why" in await house.say(key, "/sdlc request-changes", author=GRACE)
+    assert "counted" in await house.say(key, "/sdlc request-changes name the unit", author=GRACE)
+    while (progress := await house.runs.progress(key)).revisions == 0 or progress.state is RunState.RUNNING:
+        await asyncio.sleep(0.05)
+    assert "name the unit" in "".join(one.comment for brief in house.stage.briefs[1:] for one in brief.decisions)
+    assert "Say why" in await house.say(key, "/sdlc reject", author=GRACE)
+    assert "counted" in await house.say(key, "/sdlc reject not wanted any more", author=GRACE)
+    await house.until(key, RunState.REJECTED)
+
+
+async def test_who_is_asked_by_name_may_decide_and_do_nothing_else(house: House) -> None:
+    key = house.ticket()
+    await house.running(key, approval=ApprovalPolicy(approvers=("acc-eve",)))
+    waiting = await house.until(key, RunState.AWAITING_APPROVAL)
+    assert waiting.change is not None
+    approve = f"/sdlc approve {waiting.change.head_sha[:10]}"
+    impostor = Person(name="acc-eve", aliases=("acc-mallory",))
+    assert "That is for those" in await house.say(key, approve, author=impostor)
+    assert "That is for those" in await house.say(key, "/sdlc pause", author=EVE)
+    assert "may not decide here" in await house.say(key, approve, author=GRACE)
+    assert "counted" in await house.say(key, approve, author=EVE)
+    await house.until(key, RunState.CLOSED)
 
 
 async def test_cancel_ends_a_run_and_later_words_find_it_over(house: House) -> None:

@@ -210,28 +210,28 @@ def test_a_document_of_any_depth_is_read_in_bounded_time() -> None:
     deep = paragraph("the bottom")
     for _ in range(20_000):
         deep = node("blockquote", deep)
-    started = time.monotonic()
+    started = time.thread_time()
     shown = adf.to_markdown(doc(deep))
 
     assert "the bottom" in shown
-    assert time.monotonic() - started < 5
+    assert time.thread_time() - started < 5
 
 
 def test_a_document_of_megabytes_is_bounded_and_said_to_be_cut() -> None:
-    started = time.monotonic()
+    started = time.thread_time()
     shown = adf.to_markdown(doc(*(paragraph("word " * 2_000) for _ in range(300))))
 
     assert len(shown) <= adf_markdown.MAX_CHARACTERS + 10
     assert shown.endswith("…")
-    assert time.monotonic() - started < 10
+    assert time.thread_time() - started < 10
 
 
 @pytest.mark.parametrize("part", ["*a ", "[", "> ", "- ", "`", "<", "*_", "\n- a", "|a"])
 def test_a_megabyte_of_markdown_takes_bounded_time(part: str) -> None:
-    started = time.monotonic()
+    started = time.thread_time()
     adf.from_markdown(part * (1_000_000 // len(part)))
 
-    assert time.monotonic() - started < 20
+    assert time.thread_time() - started < 20
 
 
 # --- from Markdown ---------------------------------------------------------------------------

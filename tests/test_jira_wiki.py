@@ -6,7 +6,7 @@ import re
 import time
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from sdlc.integrations.jira import wiki
@@ -93,6 +93,7 @@ def test_nothing_raises_and_every_word_stays(markup: str) -> None:
     assert isinstance(again, str)
 
 
+@example("# \n#")
 @given(st.text(alphabet="*_-+^~{}[]|!# \nab?&;()<>`", max_size=120))
 @settings(max_examples=500, deadline=None)
 def test_text_on_its_way_to_jira_starts_no_macro_mention_or_image(words: str) -> None:
@@ -112,10 +113,10 @@ def test_text_on_its_way_to_jira_starts_no_macro_mention_or_image(words: str) ->
     + [f"{opening * 6_000}\n" for opening in ("[a|", "{{a", "!a", "*a ", "[~", "|a")],
 )
 def test_a_megabyte_takes_bounded_time(part: str) -> None:
-    started = time.monotonic()
+    started = time.thread_time()
     wiki.to_markdown(part * (1_000_000 // len(part)))
 
-    assert time.monotonic() - started < 20
+    assert time.thread_time() - started < 20
 
 
 def test_code_can_not_end_its_block() -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from temporalio.client import WorkflowHandle
-from temporalio.langgraph import LangGraphPlugin, graph
+from temporalio.langgraph import graph
 from temporalio.worker import Replayer, Worker
 
 from sdlc.activities import PanelRequest, panel_graph
@@ -43,6 +43,7 @@ from sdlc.review_graphs.analyzers.ruff import Ruff
 from sdlc.review_graphs.panel import PANELS, build_panel_graphs
 from sdlc.runtime.activity_failures import ActivityInterceptor
 from sdlc.runtime.client import connect
+from sdlc.runtime.graphs import Graphs
 from sdlc.runtime.redaction import Redactor
 from sdlc.runtime.services import build_services
 from sdlc.runtime.worker import workflow_runner
@@ -622,7 +623,7 @@ async def run_panels(bench: Bench, settings: Settings, change: ChangeSet) -> Wor
         client,
         task_queue=settings.temporal.task_queue,
         workflows=[PanelsWorkflow],
-        plugins=[LangGraphPlugin(graphs=graphs)],
+        plugins=[Graphs(graphs)],
         interceptors=[ActivityInterceptor(Redactor.of(settings))],
         workflow_runner=workflow_runner(),
     )
@@ -711,9 +712,7 @@ async def test_what_an_attempt_has_paid_before_the_model_went_down_is_counted(
 
 async def replay(history: Any, bench: Bench) -> None:
     graphs = {name: one for panel in Panel for name, one in build_panel_graphs(panel, bench.services, graph).items()}
-    replayer = Replayer(
-        workflows=[PanelsWorkflow], plugins=[LangGraphPlugin(graphs=graphs)], workflow_runner=workflow_runner()
-    )
+    replayer = Replayer(workflows=[PanelsWorkflow], plugins=[Graphs(graphs)], workflow_runner=workflow_runner())
     await replayer.replay_workflow(history)
 
 

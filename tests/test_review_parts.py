@@ -550,13 +550,13 @@ def test_a_miscounted_line_is_found_again_by_what_was_quoted() -> None:
 
 def test_a_huge_number_of_a_line_is_held_to_the_file_before_anybody_counts_to_it() -> None:
     said = {"evidence": "half(3) is 1.5"}
-    began = time.monotonic()
+    began = time.thread_time()
     findings, dropped = judged(
         {"rule": "a", "end_line": 10**12, **said},
         {"rule": "b", "line": -(10**12), "end_line": 10**12, **said},
         {"rule": "c", "line": 10**400, "end_line": 1e300, **said},
     )
-    assert time.monotonic() - began < 1
+    assert time.thread_time() - began < 1
     assert [(finding.line, finding.end_line) for finding in findings] == [(4, 7)]
     assert [item.reason for item in dropped] == ["the line does not exist"] * 2
 

@@ -21,7 +21,6 @@ import pytest
 from temporalio import activity, workflow
 from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
 from temporalio.exceptions import CancelledError
-from temporalio.langgraph import LangGraphPlugin
 from temporalio.worker import Replayer, Worker
 
 from sdlc import activities as do
@@ -48,6 +47,7 @@ from sdlc.parts import PartsResult, PartsState, SubIssueRequest
 from sdlc.progress import PartProgress, StepState
 from sdlc.run_payloads import Answered, ModelChosen, Spoken
 from sdlc.runtime.client import connect
+from sdlc.runtime.graphs import Graphs
 from sdlc.runtime.runs import Runs, workflow_id
 from sdlc.runtime.worker import workflow_runner
 from sdlc.sub_issues import SubIssueWorkflow
@@ -162,7 +162,7 @@ class Play:
         query = f"WorkflowId STARTS_WITH '{self.handle.id}'"
         replayer = Replayer(
             workflows=WORKFLOWS,
-            plugins=[LangGraphPlugin(graphs=self.stage.graphs())],
+            plugins=[Graphs(self.stage.graphs())],
             workflow_runner=workflow_runner(),
             data_converter=self.client.data_converter,
         )
@@ -191,7 +191,7 @@ async def play(client: Client, stage: PartsStage, asked: SubIssueRequest) -> Asy
         task_queue=queue,
         workflows=WORKFLOWS,
         activities=stage.activities(),
-        plugins=[LangGraphPlugin(graphs=stage.graphs())],
+        plugins=[Graphs(stage.graphs())],
         workflow_runner=workflow_runner(),
         max_heartbeat_throttle_interval=timedelta(seconds=0.2),
         default_heartbeat_throttle_interval=timedelta(seconds=0.2),
@@ -606,7 +606,7 @@ async def test_a_run_does_its_ticket_in_parts_asks_people_about_trouble_and_goes
         task_queue=queue,
         workflows=[SdlcWorkflow, *WORKFLOWS],
         activities=stage.activities(),
-        plugins=[LangGraphPlugin(graphs=stage.graphs())],
+        plugins=[Graphs(stage.graphs())],
         workflow_runner=workflow_runner(),
     ):
         handle = await client.start_workflow(SdlcWorkflow.run, asked, id=queue, task_queue=queue)

@@ -14,7 +14,6 @@ from typing import Any
 import pytest
 from temporalio import activity
 from temporalio.client import Client
-from temporalio.langgraph import LangGraphPlugin
 from temporalio.worker import Replayer, Worker
 
 from sdlc import activities as do
@@ -26,6 +25,7 @@ from sdlc.errors import FinalError, UsageError
 from sdlc.run_payloads import ModelChosen, Spoken
 from sdlc.runtime.client import connect
 from sdlc.runtime.conversion import data_converter
+from sdlc.runtime.graphs import Graphs
 from sdlc.runtime.loops import Loop, Loops, LoopStep, loop_of
 from sdlc.runtime.runs import workflow_id
 from sdlc.runtime.services import build_services
@@ -79,7 +79,7 @@ async def play(
         task_queue=settings.temporal.task_queue,
         workflows=[AloneWorkflow],
         activities=stage.activities(),
-        plugins=[LangGraphPlugin(graphs=stage.graphs())],
+        plugins=[Graphs(stage.graphs())],
         workflow_runner=workflow_runner(),
         max_heartbeat_throttle_interval=timedelta(seconds=0.2),
         default_heartbeat_throttle_interval=timedelta(seconds=0.2),
@@ -120,7 +120,7 @@ async def test_a_loop_opens_its_repository_works_and_shows_its_branch(temporal_s
     assert run.stage.published[0].change == result.change
     replayer = Replayer(
         workflows=[AloneWorkflow],
-        plugins=[LangGraphPlugin(graphs=run.stage.graphs())],
+        plugins=[Graphs(run.stage.graphs())],
         workflow_runner=workflow_runner(),
         data_converter=data_converter(temporal_settings),
     )

@@ -22,7 +22,6 @@ import structlog
 from pydantic import SecretStr, ValidationError
 from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
 from temporalio.exceptions import ActivityError, ApplicationError
-from temporalio.langgraph import LangGraphPlugin
 from temporalio.worker import Replayer, Worker
 
 from sdlc.config import ModelSettings, Settings
@@ -35,10 +34,10 @@ from sdlc.runtime.activity_failures import LONGEST_DELAY, ActivityInterceptor, a
 from sdlc.runtime.client import connect
 from sdlc.runtime.dev_server import running_server
 from sdlc.runtime.embedded import Embedded, embedded, running
+from sdlc.runtime.graphs import Graphs
 from sdlc.runtime.redaction import Redactor
 from sdlc.runtime.telemetry import configure_logging
 from sdlc.runtime.worker import HEARTBEAT_AT_LEAST_EVERY, build_worker, workflow_runner
-from sdlc.runtime.worker_end import QuietEnd
 from tests.runtime_workflows import ACTIVITIES, CALLS, PLANTED, WORKFLOWS, CallsOne, RunsGraph, SeesClasses, toy_graph
 
 
@@ -49,8 +48,8 @@ def toy_worker(client: Client, queue: str, **options: Any) -> Worker:
         task_queue=queue,
         workflows=WORKFLOWS,
         activities=ACTIVITIES,
-        plugins=[LangGraphPlugin(graphs={"toy": toy_graph("seen")})],
-        interceptors=[ActivityInterceptor(Redactor([PLANTED])), QuietEnd()],
+        plugins=[Graphs({"toy": toy_graph("seen")})],
+        interceptors=[ActivityInterceptor(Redactor([PLANTED]))],
         workflow_runner=workflow_runner(),
         max_heartbeat_throttle_interval=HEARTBEAT_AT_LEAST_EVERY,
         build_id="toy",
@@ -164,7 +163,7 @@ async def test_a_graph_runs_with_the_plugin_on_the_worker_alone_and_replays(temp
         history = await handle.fetch_history()
     replayer = Replayer(
         workflows=WORKFLOWS,
-        plugins=[LangGraphPlugin(graphs={"toy": toy_graph("not called")})],
+        plugins=[Graphs({"toy": toy_graph("not called")})],
         workflow_runner=workflow_runner(),
         data_converter=client.data_converter,
     )

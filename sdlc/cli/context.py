@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 class Context:
     config: Path | None = None
     data_dir: Path | None = None
+    key: str = ""
+    """Of the run that the command is about."""
 
     def settings(self, **overrides: Any) -> Settings:
         """The settings, with the command line's word over file and environment; ConfigurationError."""
@@ -32,8 +34,10 @@ CONTEXT = Context()
 
 def say(text: str) -> None:
     """A line for a person; results go to standard output, this never does."""
+    from sdlc.untrusted import escaped_text
+
     with contextlib.suppress(OSError):  # the terminal was closed; what is being tidied up must go on
-        print(text, file=sys.stderr, flush=True)
+        print(escaped_text(text), file=sys.stderr, flush=True)
 
 
 def log_file(settings: Settings) -> Path:

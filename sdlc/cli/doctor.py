@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from sdlc.cli.busy import busy
 from sdlc.cli.context import CONTEXT
 from sdlc.cli.interrupts import wait_for
 
@@ -39,9 +40,10 @@ def doctor(
         from sdlc.cli.preflight import check_engine, check_model
         from sdlc.runtime.diagnosis import diagnose
 
-        checks = await diagnose(settings, model=check_model, engine=check_engine, repository=repo)
+        async with busy("Asking Temporal, tracker, forge, model and this machine"):
+            checks = await diagnose(settings, model=check_model, engine=check_engine, repository=repo)
         if as_json:
-            from sdlc.cli.reading import print_json
+            from sdlc.cli.output import print_json
 
             print_json([dataclasses.asdict(check) for check in checks])
         else:

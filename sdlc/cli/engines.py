@@ -31,7 +31,7 @@ def engines(
         return
     rows = _rows(_installations())
     if as_json:
-        from sdlc.cli.reading import print_json
+        from sdlc.cli.output import print_json
 
         print_json(rows)
     else:

@@ -17,7 +17,7 @@ from typer.exceptions import TyperException
 from sdlc.cli import interrupts
 from sdlc.cli.context import CONTEXT, log_file, say
 from sdlc.cli.interrupts import Interrupted
-from sdlc.errors import SdlcError, UsageError
+from sdlc.errors import RunNotFound, SdlcError, UsageError
 
 
 def exit_code_of(command: Callable[[], Any]) -> int:
@@ -50,9 +50,18 @@ def leave(code: int) -> NoReturn:
 
 
 def _told(error: SdlcError, code: int) -> int:
-    say(f"sdlc: {error}")
+    say(f"sdlc: {error}{_meant(error)}")
     _show_if_wanted(error)
     return code
+
+
+def _meant(error: SdlcError) -> str:
+    if not isinstance(error, RunNotFound) or not CONTEXT.key or "no run for" not in str(error):
+        return ""
+    from sdlc.cli.guesses import meant_key
+
+    meant = meant_key(CONTEXT.key)
+    return f" Did you mean {meant}?" if meant else ""
 
 
 def _wrong_call(error: TyperException) -> int:
@@ -62,7 +71,11 @@ def _wrong_call(error: TyperException) -> int:
         return 2
     command = context.command_path if context is not None else "sdlc"
     words = error.format_message().rstrip(".")
-    say(f"sdlc: {words[:1].lower()}{words[1:]}; `{command} --help` shows how it is called.")
+    words = f"{words[:1].lower()}{words[1:]}"
+    # The library's own guess is a question, and a sentence of its own.
+    said, asked, guess = words.partition(". Did you mean ")
+    question = f" did you mean {guess.rstrip('?').replace(chr(39), '`')}?" if asked else ""
+    say(f"sdlc: {said};{question} `{command} --help` shows how it is called.")
     return error.exit_code
 
 

@@ -20,8 +20,9 @@ from sdlc.cli.calling import this_command
 from sdlc.cli.context import log_file, say
 from sdlc.cli.demo_model import model_of_a_demo
 from sdlc.cli.interrupts import Interrupted, Signals
+from sdlc.cli.output import print_json
 from sdlc.cli.preflight import check_engine, check_model, prepare, say_what_is_unchecked
-from sdlc.cli.reading import print_json
+from sdlc.cli.serving import arrange_digest, say_the_way_in, web_pages
 from sdlc.cli.view import evidence_view, show
 from sdlc.cli.watching import until_it_goes_on, waits_for_people, watch
 from sdlc.config import Settings
@@ -29,12 +30,14 @@ from sdlc.domain import ApprovalDecision, DecisionKind, RunRequest, RunState
 from sdlc.errors import FinalError, ServiceUnavailable, UsageError
 from sdlc.progress import RunProgress
 from sdlc.runtime.client import configured_address, connect, ensure_search_attributes, task_queue
+from sdlc.runtime.deliveries import Deliveries
 from sdlc.runtime.dev_server import running_server
 from sdlc.runtime.embedded import embedded, running
 from sdlc.runtime.runs import Runs
 from sdlc.runtime.services import build_services
 from sdlc.runtime.telemetry import configure_logging
 from sdlc.runtime.worker import build_worker
+from sdlc.web.pages.addresses import link_maker
 
 
 @dataclass(frozen=True)
@@ -172,12 +175,19 @@ def _log_to_file(settings: Settings) -> None:
 
 
 async def serve(settings: Settings, say: Callable[[str], None]) -> None:
-    """Server and worker until a signal comes."""
+    """Server, worker and web inbox until a signal comes."""
     _log_to_file(settings)
     command = this_command(settings)
-    async with model_of_a_demo(settings) as equipped, embedded(equipped, say=say) as house:
+    async with (
+        model_of_a_demo(settings) as equipped,
+        embedded(equipped, say=say, worker=False) as house,
+        web_pages(equipped, Deliveries(house.client, task_queue(equipped)), or_free=True) as root,
+        _worker(equipped, house.client, root),
+    ):
+        await arrange_digest(equipped, house.client)
         where = house.server.address if house.server else configured_address(settings)
         say(f"Temporal {where}" + (f", UI {house.ui_url}" if house.ui_url else ""))
+        say_the_way_in(equipped, root)
         say(f"The worker is ready, its log is {log_file(settings)}.")
         say(f"`{command} start KEY --repo PATH` in another terminal starts a run. Ctrl-C stops; runs are kept.")
         await _signalled()
@@ -186,11 +196,18 @@ async def serve(settings: Settings, say: Callable[[str], None]) -> None:
 async def work(settings: Settings, say: Callable[[str], None]) -> None:
     """A worker alone until a signal comes."""
     configure_logging(settings)
-    client, services = await connect(settings), build_services(settings)
+    async with _worker(settings, await connect(settings)):
+        say(f"The worker for task queue {task_queue(settings)} is ready.")
+        await _signalled()
+
+
+@asynccontextmanager
+async def _worker(settings: Settings, client: Client, root: str = "") -> AsyncIterator[None]:
+    """A worker in this process; `root` is where the pages are that its messages lead to, if there is no `web.url`."""
+    services = build_services(settings, link_for=link_maker(settings, root))
     try:
         async with running(build_worker(client, services)):
-            say(f"The worker for task queue {task_queue(settings)} is ready.")
-            await _signalled()
+            yield
     finally:
         await services.models.close()
 
@@ -211,7 +228,7 @@ async def _session(settings: Settings, key: str) -> AsyncIterator[Session]:
     ui_stays = bool(configured_address(settings)) or running_server(settings) is not None
     entered = False
     try:
-        async with embedded(settings, say=say) as house:
+        async with embedded(settings, say=say, worker=False) as house, _worker(settings, house.client):
             runs = Runs(house.client, task_queue=task_queue(settings))
             entered = True
             try:

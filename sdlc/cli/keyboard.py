@@ -11,7 +11,7 @@ import os
 import select
 import sys
 import termios
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from rich.text import Text
 
@@ -31,6 +31,26 @@ async def ask(question: str) -> str | None:
         console(stderr=True).print()
         return None
     return "\n".join(line for line in lines if line is not None).strip()
+
+
+async def ask_secret(question: str) -> str | None:
+    """The same for what nobody shall read over the shoulder: it is not shown while it is typed."""
+    with _unseen():
+        answer = await ask(question)
+    console(stderr=True).print()
+    return answer
+
+
+@contextlib.contextmanager
+def _unseen() -> Iterator[None]:
+    terminal = sys.stdin.fileno()
+    before = termios.tcgetattr(terminal)
+    quiet = [*before[:3], before[3] & ~termios.ECHO, *before[4:]]
+    termios.tcsetattr(terminal, termios.TCSADRAIN, quiet)
+    try:
+        yield
+    finally:
+        termios.tcsetattr(terminal, termios.TCSADRAIN, before)
 
 
 async def choose(question: str, choices: Sequence[str]) -> str | None:

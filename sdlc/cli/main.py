@@ -12,25 +12,41 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from sdlc.cli import deciding, doctor, engines, reading, reviewing, running, serving
+from sdlc.cli import (
+    completing,
+    configuring,
+    deciding,
+    doctor,
+    engines,
+    reading,
+    reviewing,
+    running,
+    serving,
+    setup,
+    showing,
+    signalling,
+)
 from sdlc.cli.context import CONTEXT
 from sdlc.cli.failures import exit_code_of, leave
+
+EXIT_CODES = """Exit codes: 0 done; 1 it failed, came to nothing, or a fault was found; 2 wrong use or configuration;
+130 interrupted. NO_COLOR=1 leaves colours out, SDLC_DEBUG=1 shows tracebacks."""
 
 app = typer.Typer(
     name="sdlc",
     help="From a ticket to a reviewed, tested and approved pull request, on Temporal.",
+    epilog=EXIT_CODES,
     no_args_is_help=True,
     add_completion=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-running.register(app)
-reading.register(app)
-reviewing.register(app)
-deciding.register(app)
-engines.register(app)
-serving.register(app)
-doctor.register(app)
+# In this order they stand in the help: begin, look, decide, keep.
+for room in (
+    *(setup, doctor, configuring, running, reading, showing, reviewing),
+    *(deciding, signalling, engines, serving, completing),
+):
+    room.register(app)
 
 
 def _version(wanted: bool) -> None:

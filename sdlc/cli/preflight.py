@@ -118,7 +118,7 @@ async def check_model(settings: Settings) -> None:
     if not (llm.name or (llm.coder and llm.reviewer)):
         raise ConfigurationError(
             "No model is configured: set SDLC_MODEL, OPENAI_API_KEY and, for an endpoint of your own, OPENAI_BASE_URL; "
-            "or try `sdlc demo`, which brings a scripted one."
+            "`sdlc setup` asks for it; or try `sdlc demo`, which brings a scripted one."
         )
     url = (llm.base_url or _OPENAI).rstrip("/")
     shown = Redactor.of(settings)(url)

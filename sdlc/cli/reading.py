@@ -1,31 +1,25 @@
-"""Commands that only look: status, list, findings, audit, config."""
+"""Commands that only look at runs: status, list, findings, audit."""
 
 from __future__ import annotations
 
-import json
-from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from sdlc.cli.context import CONTEXT, connected_runs
 from sdlc.cli.interrupts import wait_for
+from sdlc.cli.output import AsJson, Format, Key, PanelName, about, echo_json, print_json
+from sdlc.errors import RunNotFound, ServiceUnavailable, UsageError
 
 if TYPE_CHECKING:
-    from pydantic import BaseModel
+    from temporalio.client import Client
 
-Key = Annotated[str, typer.Argument(help="The ticket's key, such as BUG-1.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-Format = Literal["text", "json", "sarif", "markdown"]
+    from sdlc.domain import AuditEntry
+    from sdlc.runtime.runs import RunRow, Runs
 
-
-class PanelName(StrEnum):
-    """`sdlc.domain.Panel`, without what `--help` would have to import for it."""
-
-    ARCHITECTURE = "architecture"
-    SECURITY = "security"
-    QUALITY = "quality"
-    TECHSTACK = "techstack"
+MOST_ROWS = 1_000
+"""Runs among which those of a person are looked for."""
 
 
 def register(app: typer.Typer) -> None:
@@ -33,78 +27,139 @@ def register(app: typer.Typer) -> None:
     app.command("list")(list_runs)
     app.command("findings")(findings)
     app.command("audit")(audit)
-    app.command("config")(config)
-
-
-def print_json(value: BaseModel | list[Any] | dict[str, Any]) -> None:
-    """One line of JSON on standard output."""
-    from pydantic_core import to_jsonable_python
-
-    echo_json(to_jsonable_python(value))
-
-
-def echo_json(document: Any, *, indent: int | None = None) -> None:
-    """JSON on standard output. A lone surrogate, which no output takes, becomes an escape of JSON's own."""
-    text = json.dumps(document, ensure_ascii=False, indent=indent)
-    typer.echo(text.encode("utf-8", "backslashreplace").decode("utf-8"))
 
 
 def status(
-    key: Key,
+    keys: Annotated[list[str], typer.Argument(metavar="KEY", help="Keys of tickets, such as BUG-1.")],
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Keep looking until the run is over.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Show where a run stands, step by step.
+    """Show where runs stand, step by step.
 
-    And what it waits for, what is being tried again, and what it cost.
+    And what they wait for, what is being tried again, and what it cost. Where no worker answers, what the run has
+    said last. With several keys --json prints a line for each.
     """
-    if key.startswith("workloop-"):
+    if follow and len(keys) > 1:
+        raise typer.BadParameter("--follow takes one key.")
+    if keys[0].startswith("workloop-") and len(keys) == 1:
         from sdlc.cli.work_loops import show_loop
 
-        show_loop(key, follow_it=follow, as_json=as_json)
+        show_loop(keys[0], follow_it=follow, as_json=as_json)
         return
 
     async def look() -> None:
-        runs = await connected_runs(CONTEXT.settings())
+        from sdlc.runtime.client import connect, task_queue
+        from sdlc.runtime.runs import Runs
+
+        settings = CONTEXT.settings()
+        client = await connect(settings)
+        runs = Runs(client, task_queue=task_queue(settings))
         if follow:
             from sdlc.cli.watching import watch
 
-            await watch(runs, key)
+            about(keys[0])
+            await watch(runs, keys[0])
             if not as_json:
                 return
-        seen = await runs.look(key)
-        if as_json:
-            again = [dict(vars(trouble)) for trouble in seen.troubles]
-            print_json({**seen.progress.model_dump(mode="json"), "trying_again": again})
-        else:
-            from sdlc.cli.view import progress_view, show
-
-            show(progress_view(seen.progress, seen.troubles))
+        for number, key in enumerate(keys):
+            if number and not as_json:
+                typer.echo()
+            about(key)
+            await _show_status(client, runs, key, as_json=as_json)
 
     wait_for(look())
+
+
+async def _show_status(client: Client, runs: Runs, key: str, *, as_json: bool) -> None:
+    try:
+        seen = await runs.look(key)
+    except ServiceUnavailable as error:
+        if not as_json:
+            await _show_last_known(client, key, error)
+        raise
+    if as_json:
+        again = [dict(vars(trouble)) for trouble in seen.troubles]
+        print_json({**seen.progress.model_dump(mode="json"), "trying_again": again})
+    else:
+        from sdlc.cli.view import progress_view, show
+
+        show(progress_view(seen.progress, seen.troubles))
+
+
+async def _show_last_known(client: Client, key: str, error: ServiceUnavailable) -> None:
+    from sdlc.runtime.last_known import last_known, may_be_the_worker
+
+    known = await last_known(client, key) if may_be_the_worker(error) else None
+    if known is not None:
+        from sdlc.cli.view import last_known_view, show
+
+        show(last_known_view(known))
 
 
 def list_runs(
     open_only: Annotated[bool, typer.Option("--open", help="Only runs that are not over.")] = False,
+    waiting: Annotated[bool, typer.Option("--waiting", help="Only runs that wait for people, longest first.")] = False,
+    state: Annotated[str, typer.Option("--state", help="Only runs in it, such as needs_attention.")] = "",
+    repo: Annotated[str, typer.Option("--repo", help="Only runs about it, by the name that the list shows.")] = "",
+    person: Annotated[
+        str, typer.Option("--person", help="Only runs that they have started, or may decide about by name.")
+    ] = "",
+    limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="So many at most.")] = 50,
     as_json: AsJson = False,
 ) -> None:
     """List runs, the newest first."""
+    wanted = _state(state)
 
     async def look() -> None:
-        from sdlc.cli.view import runs_table, show
-
         runs = await connected_runs(CONTEXT.settings())
-        rows = await runs.list(include_closed=not open_only)
+        rows = await runs.list(
+            include_closed=not open_only,
+            limit=MOST_ROWS if person else limit,
+            repository=repo,
+            state=wanted,
+            waiting=waiting,
+        )
+        # A run that was ended from outside still has the state in which it was in Temporal's index.
+        rows = [row for row in rows if not wanted or row.state == wanted]
+        rows = [row for row in rows if not person or _concerns(row, person)][:limit]
+        if waiting:
+            rows.sort(key=lambda row: (row.card.waiting_since if row.card else None) or row.started)
         if as_json:
             print_json([vars(row) for row in rows])
         elif rows:
+            from sdlc.cli.view import runs_table, show
+
             show(runs_table(rows))
-        elif open_only:
-            typer.echo("No run is under way; `sdlc list` shows those that are over.")
         else:
-            typer.echo("There are no runs yet; `sdlc run --ticket FILE --repo PATH` starts one.")
+            typer.echo(_no_rows(filtered=bool(waiting or wanted or repo or person), open_only=open_only))
 
     wait_for(look())
+
+
+def _state(state: str) -> str:
+    from sdlc.cli.guesses import closest
+    from sdlc.domain import RunState
+
+    known = [one.value for one in RunState]
+    wanted = state.strip().lower().replace("-", "_").replace(" ", "_")
+    if wanted and wanted not in known:
+        meant = closest(wanted, known)
+        hint = f"did you mean {meant}?" if meant else f"there are {', '.join(known)}."
+        raise UsageError(f"{state!r} is no state of a run; {hint}")
+    return wanted
+
+
+def _concerns(row: RunRow, person: str) -> bool:
+    names = [row.starter, *((row.card.starter, *row.card.approvers) if row.card else ())]
+    return person.strip().casefold() in (name.casefold() for name in names)
+
+
+def _no_rows(*, filtered: bool, open_only: bool) -> str:
+    if filtered:
+        return "No run is like that; `sdlc list` shows all."
+    if open_only:
+        return "No run is under way; `sdlc list` shows those that are over."
+    return "There are no runs yet; `sdlc run --ticket FILE --repo PATH` starts one."
 
 
 def findings(
@@ -134,10 +189,12 @@ def findings(
         raise typer.BadParameter("--one-run goes with --format sarif.")
 
     async def look() -> None:
-        from sdlc.cli.reviews import reviews_of, show_reviews
+        from sdlc.cli.reviews import show_reviews
+        from sdlc.integrations.artifacts import ArtifactStore
+        from sdlc.runtime.run_reviews import reviews_of
 
         settings = CONTEXT.settings()
-        found = await reviews_of(await connected_runs(settings), key, settings)
+        found = await reviews_of(await connected_runs(settings), key, ArtifactStore(settings.artifacts_dir))
         chosen = [review for review in found if not panel or review.panel.value in panel]
         if as_json:
             from sdlc.review_graphs.report_json import listed
@@ -149,40 +206,59 @@ def findings(
     wait_for(look())
 
 
-def audit(key: Key, as_json: AsJson = False) -> None:
-    """Show who decided what, and when.
-
-    Refused signals too.
-    """
-
-    async def look() -> None:
-        from sdlc.cli.view import audit_table, show
-
-        entries = await (await connected_runs(CONTEXT.settings())).audit(key)
-        if as_json:
-            print_json(entries)
-        else:
-            show(audit_table(entries))
-
-    wait_for(look())
-
-
-def config(
-    what: Annotated[str, typer.Argument(hidden=True, help="`show`, which can be left out.")] = "show",
+def audit(
+    key: Key,
+    as_lines: Annotated[bool, typer.Option("--jsonl", help="Print JSON lines, which --verify takes.")] = False,
+    verify: Annotated[
+        Path | None, typer.Option("--verify", help="Is this file of JSON lines the trail of this run, and unchanged?")
+    ] = None,
+    of_run: Annotated[
+        str, typer.Option("--run", help="Temporal's id of an earlier execution, as `sdlc retry --from-step` names it.")
+    ] = "",
     as_json: AsJson = False,
 ) -> None:
-    """Show the configuration in force, secrets hidden."""
-    if what != "show":
-        raise typer.BadParameter(f"there is no `config {what}`", param_hint="what")
-    from pydantic_core import to_jsonable_python
+    """Show who decided what, and when.
 
-    from sdlc.runtime.redaction import Redactor
+    Refused decisions too. Each entry carries the hash of the one before; with --verify exit code 1 says that
+    something was changed, added or left out.
+    """
 
-    settings = CONTEXT.settings()
-    values = Redactor.of(settings).deep(to_jsonable_python(settings))
-    if as_json:
-        print_json(values)
-        return
-    import yaml
+    async def look() -> int:
+        if verify is not None:
+            from sdlc.cli.trails import verified
 
-    typer.echo(yaml.safe_dump(values, sort_keys=False, allow_unicode=True), nl=False)
+            return await verified(verify, key, lambda: _trail(key, of_run))
+        entries = await _trail(key, of_run)
+        if as_lines:
+            for entry in entries:
+                print_json(entry)
+        elif as_json:
+            print_json(entries)
+        else:
+            from sdlc.cli.trails import standing
+            from sdlc.cli.view import audit_table, show
+
+            show(audit_table(entries))
+            typer.echo(standing(entries))
+        return 0
+
+    raise typer.Exit(wait_for(look()))
+
+
+async def _trail(key: str, of_run: str) -> list[AuditEntry]:
+    if not of_run:
+        return await (await connected_runs(CONTEXT.settings())).audit(key)
+    from temporalio.client import WorkflowQueryFailedError
+    from temporalio.service import RPCError
+
+    from sdlc.domain import AuditEntry
+    from sdlc.runtime.client import connect
+    from sdlc.runtime.runs import ANSWER_WITHIN, workflow_id
+
+    client = await connect(CONTEXT.settings())
+    handle = client.get_workflow_handle(workflow_id(key), run_id=of_run)
+    try:
+        found = await handle.query("audit", result_type=list[AuditEntry], rpc_timeout=ANSWER_WITHIN)
+    except (RPCError, WorkflowQueryFailedError) as error:
+        raise RunNotFound(f"The execution {of_run} of {key} can't be asked ({error}); a worker has to run.") from error
+    return list(found)

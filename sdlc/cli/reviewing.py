@@ -9,7 +9,7 @@ import typer
 
 from sdlc.cli.context import CONTEXT, say
 from sdlc.cli.interrupts import wait_for
-from sdlc.cli.reading import Format, PanelName
+from sdlc.cli.output import Format, PanelName
 from sdlc.errors import UsageError
 
 FailOn = Literal["blocker", "major", "minor", "info", "never"]

@@ -1,15 +1,19 @@
-"""Commands that do work: run, resume-run, demo, start, dev, worker."""
+"""Commands that do work: run, resume-run, demo, start, next, dev, worker."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from sdlc.cli.busy import busy
 from sdlc.cli.context import CONTEXT, say
 from sdlc.cli.interrupts import wait_for
-from sdlc.cli.reading import AsJson, Key, print_json
+from sdlc.cli.output import AsJson, Key, print_json
+
+if TYPE_CHECKING:
+    from sdlc.config import Settings
 
 AutoApprove = Annotated[bool, typer.Option("--auto-approve", help="Send the approval as soon as it is due.")]
 Repo = Annotated[str, typer.Option("--repo", help="Path or URL of the git repository.")]
@@ -25,6 +29,7 @@ def register(app: typer.Typer) -> None:
     app.command("run")(run)
     app.command("resume-run")(resume_run)
     app.command("start")(start)
+    app.command("next")(next_ticket)
     app.command("dev")(dev)
     app.command("worker")(worker)
 
@@ -66,10 +71,16 @@ def resume_run(key: Key, auto_approve: AutoApprove = False, as_json: AsJson = Fa
 
 
 def start(
-    key: Annotated[str, typer.Argument(help="The ticket's key in the tracker, a Markdown file, or `workloop`.")],
+    key: Annotated[
+        str, typer.Argument(help="The ticket's key in the tracker, a Markdown file, `issue`, or `workloop`.")
+    ],
     step: Annotated[
         str,
-        typer.Argument(help="After `workloop`: implement, unit_tests, integration_tests or static_checks."),
+        typer.Argument(
+            metavar="[N|STEP]",
+            help="After `issue`: its number on GitHub. After `workloop`: implement, unit_tests, integration_tests or "
+            "static_checks.",
+        ),
     ] = "",
     repo: MaybeRepo = "",
     base: Base = "",
@@ -81,8 +92,8 @@ def start(
 ) -> None:
     """Start a run and return.
 
-    A second start for the same ticket joins the first. `sdlc start workloop STEP` starts an engine alone, which works
-    until STEP is green and leaves a branch.
+    A second start for the same ticket joins the first. `sdlc start issue N` takes an issue of GitHub by its number.
+    `sdlc start workloop STEP` starts an engine alone, which works until STEP is green and leaves a branch.
     """
     if key == "workloop":
         from sdlc.cli.work_loops import start_work_loop
@@ -90,29 +101,65 @@ def start(
         raise typer.Exit(
             start_work_loop(step, repo=repo or ".", base=base, instruction=instruction, wait=wait, as_json=as_json)
         )
-    if step or instruction or wait:
+    if instruction or wait or (step and key != "issue"):
         raise typer.BadParameter("STEP, --instruction and --wait go with `start workloop STEP`.")
+    settings = CONTEXT.settings()
+    if key == "issue":
+        from sdlc.cli.choosing import key_of_issue
 
-    async def send() -> None:
-        from sdlc.cli.foreground import start_run
-        from sdlc.cli.preflight import prepare
-        from sdlc.runtime.client import connect
-        from sdlc.runtime.dev_server import running_server
-        from sdlc.runtime.runs import workflow_id
+        key, repo = key_of_issue(settings, step, repo), ""  # the ticket itself says whose it is
+    wait_for(_start(settings, key, repo=repo, base=base, as_json=as_json))
 
-        settings = CONTEXT.settings()
-        client = await connect(settings)
-        file = Path(key)
+
+async def _start(settings: Settings, key: str, *, repo: str, base: str, as_json: bool) -> None:
+    from sdlc.cli.foreground import start_run
+    from sdlc.cli.preflight import prepare
+    from sdlc.runtime.client import connect
+    from sdlc.runtime.dev_server import running_server
+    from sdlc.runtime.runs import workflow_id
+
+    client = await connect(settings)
+    file = Path(key)
+    async with busy("Looking at ticket, repository and model"):
         request = await prepare(settings, file if file.suffix == ".md" else key, repo, base=base)
-        server = running_server(settings)
-        joined = await start_run(settings, client, request, ui_url=server.ui_url if server else "")
-        run_id = workflow_id(request.ticket_key)
-        if as_json:
-            print_json({"ticket": request.ticket_key, "workflow_id": run_id, "joined": joined})
-        else:
-            typer.echo(f"{request.ticket_key}: {'joined the run that is there' if joined else 'started'} ({run_id}).")
+    server = running_server(settings)
+    joined = await start_run(settings, client, request, ui_url=server.ui_url if server else "")
+    run_id = workflow_id(request.ticket_key)
+    if as_json:
+        print_json({"ticket": request.ticket_key, "workflow_id": run_id, "joined": joined})
+    else:
+        typer.echo(f"{request.ticket_key}: {'joined the run that is there' if joined else 'started'} ({run_id}).")
 
-    wait_for(send())
+
+def next_ticket(
+    start_it: Annotated[bool, typer.Option("--start", help="Start its run, as `sdlc start KEY` does.")] = False,
+    repo: MaybeRepo = "",
+    base: Base = "",
+    as_json: AsJson = False,
+) -> None:
+    """Show which ticket would be taken next.
+
+    Of those that the tracker offers (ready, free, most urgent first) and no run is open for. Exit code 1 if there is
+    none.
+    """
+    settings = CONTEXT.settings()
+
+    async def look() -> int:
+        from sdlc.cli.choosing import next_of, show_ticket
+
+        ticket = await next_of(settings)
+        if ticket is None:
+            say(
+                "No ticket is offered: none is ready, free and without a run. docs/integrations.md says what makes one."
+            )
+            return 1
+        if start_it:
+            await _start(settings, ticket.key, repo=repo, base=base, as_json=as_json)
+        else:
+            show_ticket(ticket, as_json=as_json)
+        return 0
+
+    raise typer.Exit(wait_for(look()))
 
 
 def dev() -> None:

@@ -1,9 +1,11 @@
-"""`sdlc serve`: webhooks in, deliveries to Temporal, and the schedule that finds what webhooks miss."""
+"""`sdlc serve`: the web inbox, webhooks in, deliveries to Temporal, and the schedules."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
+from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -12,6 +14,8 @@ from sdlc.cli.context import CONTEXT, say
 from sdlc.cli.interrupts import Signals, wait_for
 
 if TYPE_CHECKING:
+    from temporalio.client import Client
+
     from sdlc.config import Settings
     from sdlc.runtime.deliveries import Deliveries
 
@@ -30,9 +34,9 @@ def serve(
     ] = None,
     poll: Annotated[bool, typer.Option("--poll", help="Also look regularly for what webhooks have missed.")] = False,
 ) -> None:
-    """Take webhooks of Jira and GitHub.
+    """Show the web inbox, and take webhooks of Jira and GitHub.
 
-    A worker does what they ask for: `sdlc dev` or `sdlc worker`. With --poll no inbound traffic is needed.
+    A worker does what is asked for: `sdlc dev` or `sdlc worker`. With --poll no inbound traffic is needed.
     """
     settings = CONTEXT.settings()
     given = {name: value for name, value in (("host", host), ("port", port)) if value is not None}
@@ -43,16 +47,15 @@ async def _serve(settings: Settings, *, poll: bool) -> None:
     from sdlc.runtime.client import connect, task_queue
     from sdlc.runtime.deliveries import Deliveries
     from sdlc.runtime.telemetry import configure_logging
-    from sdlc.web.app import create_app
-    from sdlc.web.server import listening
     from sdlc.web.webhooks import webhooks_of
 
     configure_logging(settings)
     stop = asyncio.Event()
     Signals(stop.set)  # here a signal is the usual end, and no failure
     deliveries = Deliveries(lambda: connect(settings), task_queue(settings), answer_seconds=settings.web.answer_seconds)
-    async with listening(create_app(settings, deliveries), settings.web.host, settings.web.port) as root:
+    async with web_pages(settings, deliveries) as root:
         say(f"Listening on {root}. Ctrl-C stops.")
+        say_the_way_in(settings, root)
         for webhook in webhooks_of(settings):
             say(f"{webhook.path} is off: {webhook.off}." if webhook.off else f"{webhook.path} is on.")
         if not poll:
@@ -66,6 +69,52 @@ async def _serve(settings: Settings, *, poll: bool) -> None:
                 await reaching
             await deliveries.close()
     say("Stopped.")
+
+
+@contextlib.asynccontextmanager
+async def web_pages(settings: Settings, deliveries: Deliveries, *, or_free: bool = False) -> AsyncIterator[str]:
+    """Serve everything of the web while the block runs, and give its root. `or_free`: at a free port if `web.port` is
+    taken. Raises ConfigurationError."""
+    from sdlc.errors import ConfigurationError
+    from sdlc.web.app import create_app
+    from sdlc.web.gateway import Gateway
+    from sdlc.web.server import listening
+
+    app = create_app(settings, deliveries, Gateway(deliveries.connection, settings))
+    async with contextlib.AsyncExitStack() as stack:
+        try:
+            root = await stack.enter_async_context(listening(app, settings.web.host, settings.web.port))
+        except ConfigurationError as error:
+            if not (or_free and isinstance(error.__cause__, OSError) and error.__cause__.errno == errno.EADDRINUSE):
+                raise
+            root = await stack.enter_async_context(listening(app, settings.web.host, 0))
+        try:
+            yield root
+        finally:
+            app.state.streams.close()
+
+
+def say_the_way_in(settings: Settings, root: str) -> None:
+    from sdlc.web.sign_in.tokens import sign_in_link
+
+    link = sign_in_link(settings, root)
+    say(f"Web inbox: {link or settings.web.url or root}")
+
+
+async def arrange_digest(settings: Settings, client: Client) -> None:
+    """Our task queue's schedule of the daily digest as the configuration wants it. Raises ServiceUnavailable."""
+    from sdlc.errors import PermissionDenied
+    from sdlc.runtime.client import task_queue
+    from sdlc.runtime.digest import ensure_digest_schedule, remove_digest_schedule
+
+    digest, queue = settings.notify.digest, task_queue(settings)
+    try:
+        if digest.enabled:
+            await ensure_digest_schedule(client, task_queue=queue, at=digest.at, zone=digest.zone)
+        else:
+            await remove_digest_schedule(client, task_queue=queue)
+    except PermissionDenied as error:
+        say(f"The schedule of the daily digest stays as it is: {error}")
 
 
 async def _first_of(stop: asyncio.Event, reaching: asyncio.Task[None]) -> None:
@@ -91,8 +140,7 @@ async def _reach(settings: Settings, deliveries: Deliveries, *, poll: bool) -> N
         try:
             if poll:
                 await _schedule(settings, deliveries)
-            else:
-                await deliveries.client()
+            await arrange_digest(settings, await deliveries.client())
         except (SdlcError, RPCError, TimeoutError) as error:
             reason = " ".join(str(error).split()) or type(error).__name__
             if reason != told:

@@ -17,8 +17,10 @@ from rich.text import Text
 from sdlc.domain import AuditEntry, Proof, RunState, Severity, TestOutcome, TestReport, Usage
 from sdlc.naming import counted
 from sdlc.progress import RunProgress, Step, StepProgress, StepState
+from sdlc.run_card import RunCard
 
 if TYPE_CHECKING:
+    from sdlc.runtime.last_known import LastKnown
     from sdlc.runtime.runs import RunRow, Trouble
 
 _SIGNS = {
@@ -75,7 +77,7 @@ def progress_view(
     head = Text.assemble(
         (progress.ticket_key, "bold"),
         "  ",
-        (_words(progress.state), _STATE_STYLE.get(progress.state, "cyan")),
+        state_text(progress.state),
         "  ",
         plain(progress.ticket_title),
         overflow="ellipsis",
@@ -94,6 +96,39 @@ def progress_view(
     return Group(*parts)
 
 
+def last_known_view(known: LastKnown) -> RenderableType:
+    """A run for which no worker answers: what its card says."""
+    row, card = known.row, known.row.card or RunCard(key=known.row.ticket_key)
+    risk = card.risk
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(style="bold", no_wrap=True, min_width=LABEL)
+    grid.add_column(overflow="fold")
+
+    def line(label: str, text: str) -> None:
+        if text:
+            grid.add_row(label, Text(plain(text)))
+
+    state = Text(plain(row.state.replace("_", " ")), _STATE_STYLE.get(card.state, "cyan"))
+    line("As it stood at", _when(known.at) if known.at else "the last time it said so")
+    line("Step", next((f"{one.number} {one.title}" for one in Step if one.key == (row.step or card.step)), ""))
+    if row.status == "running":
+        since = f", since {_when(card.waiting_since)}" if card.waiting_since else ""
+        line("Waits for", f"{card.waits_for}{since}" if card.waits_for else "")
+        line("May decide", ", ".join(card.approvers) if card.waits_for else "")
+    if card.head_sha:
+        size = f"{counted(risk.files, 'file')}, +{risk.insertions} -{risk.deletions}"
+        line("Change", f"{size}, head {card.head_sha[:10]}")
+        line("Approved by", f"{', '.join(card.approved_by) or 'nobody'}, of {counted(card.required, 'approval')}")
+        line("Open findings", _findings(risk.findings))
+    line("Pull request", card.pull_request_url)
+    line("Cost", f"{card.tokens:,} tokens, {_cost(card.usd)}")
+    return Group(Text.assemble((plain(row.ticket_key), "bold"), "  ", state, "  ", plain(card.title)), grid)
+
+
+def state_text(state: RunState) -> Text:
+    return Text(_words(state), _STATE_STYLE.get(state, "cyan"))
+
+
 def _engine_and_usage(progress: RunProgress) -> str:
     engine = plain(" with ".join(filter(None, (progress.engine, progress.model))))
     return f"{engine} · {usage_line(progress.usage)}" if engine else usage_line(progress.usage)
@@ -103,11 +138,11 @@ def _work(progress: RunProgress) -> list[RenderableType]:
     """The engine's plan while it works, and the parts of a ticket that was split."""
     lines: list[RenderableType] = []
     if progress.plan and progress.step == Step.IMPLEMENT.key and not progress.state.is_over:
-        lines += [Text(f"     {_cut(step, _RESULT)}", "dim") for step in progress.plan.steps[:_PLAN_STEPS]]
+        lines += [Text(f"     {cut(step, _RESULT)}", "dim") for step in progress.plan.steps[:_PLAN_STEPS]]
     for part in progress.parts:
         sign, style = _SIGNS[part.state]
-        said = f": {_cut(part.result, _RESULT)}" if part.result else ""
-        lines.append(Text.assemble("   ", (sign, style), f" {plain(part.key)} {_cut(part.title, _RESULT)}{said}"))
+        said = f": {cut(part.result, _RESULT)}" if part.result else ""
+        lines.append(Text.assemble("   ", (sign, style), f" {plain(part.key)} {cut(part.title, _RESULT)}{said}"))
     return lines
 
 
@@ -142,11 +177,12 @@ def _seconds(step: StepProgress, now: datetime | None) -> str:
 def step_line(step: StepProgress) -> str:
     """One plain line for where there is no terminal."""
     seconds = f" ({step.seconds:.1f} s)" if step.ended else ""
-    result = _cut(step.result, _RESULT)
+    result = cut(step.result, _RESULT)
     return f"{step.number:>2} {step.title}: {step.state.value}{f': {result}' if result else ''}{seconds}"
 
 
-def _cut(text: str, length: int) -> str:
+def cut(text: str, length: int) -> str:
+    """`text` on one line as plain words, at most so many characters of it."""
     text = plain(text)
     return text if len(text) <= length else text[:length].rpartition(" ")[0].rstrip(" .,;:") + " …"
 
@@ -157,9 +193,12 @@ def trouble_line(trouble: Trouble) -> str:
 
 
 def usage_line(usage: Usage) -> str:
-    cost = "cost unknown" if usage.usd is None else f"{usage.usd:.4f} USD" if usage.usd else "no cost"
     tokens = usage.input_tokens + usage.output_tokens
-    return f"{counted(usage.model_calls, 'model call')}, {tokens:,} tokens, {cost}"
+    return f"{counted(usage.model_calls, 'model call')}, {tokens:,} tokens, {_cost(usage.usd)}"
+
+
+def _cost(usd: float | None) -> str:
+    return "cost unknown" if usd is None else f"{usd:.4f} USD" if usd else "no cost"
 
 
 def evidence_view(progress: RunProgress) -> RenderableType:
@@ -167,23 +206,35 @@ def evidence_view(progress: RunProgress) -> RenderableType:
     grid = Table.grid(padding=(0, 2))
     grid.add_column(style="bold", no_wrap=True, min_width=LABEL)
     grid.add_column(overflow="fold")
+    for label, text in evidence_rows(progress, summary=True):
+        grid.add_row(label, text)
+    return grid
+
+
+def evidence_rows(progress: RunProgress, *, summary: bool = False) -> list[tuple[str, Text]]:
+    """The same as labels and texts; the engine's own summary only if asked for."""
+    rows: list[tuple[str, Text]] = []
     if progress.pull_request:
-        grid.add_row("Pull request", Text(plain(progress.pull_request.title)))
+        rows.append(("Pull request", Text(plain(progress.pull_request.title))))
     if progress.change:
         change = progress.change
         size = f"{counted(change.files_changed, 'file')}, +{change.insertions} -{change.deletions}"
-        grid.add_row("Change", Text(f"{size}, {change.base_sha[:10]} → {change.head_sha[:10]}"))
-    if progress.plan and progress.plan.summary:
-        grid.add_row("Summary", Text(_cut(progress.plan.summary, _SUMMARY)))
+        rows.append(("Change", Text(f"{size}, {change.base_sha[:10]} → {change.head_sha[:10]}")))
+    if summary and progress.plan and progress.plan.summary:
+        rows.append(("Summary", Text(cut(progress.plan.summary, _SUMMARY))))
     for report in progress.tests:
-        grid.add_row(f"{report.kind.value.capitalize()} tests".replace("Static tests", "Static checks"), _tests(report))
+        label = f"{report.kind.value.capitalize()} tests".replace("Static tests", "Static checks")
+        rows.append((label, _tests(report)))
         if report.proof:
-            grid.add_row("Proof", _proof(report.proof))
-    counts = ", ".join(f"{count} {severity}" for severity, count in progress.findings.items() if count)
-    grid.add_row("Open findings", Text(counts or "none"))
+            rows.append(("Proof", _proof(report.proof)))
+    rows.append(("Open findings", Text(_findings(progress.findings))))
     rounds = f"{counted(progress.fix_rounds, 'fix round')}, {progress.revisions} asked for by people"
-    grid.add_row("Rounds", Text(f"{rounds}; {usage_line(progress.usage)}"))
-    return grid
+    rows.append(("Rounds", Text(f"{rounds}; {usage_line(progress.usage)}")))
+    return rows
+
+
+def _findings(by_severity: dict[str, int]) -> str:
+    return ", ".join(f"{count} {severity}" for severity, count in by_severity.items() if count) or "none"
 
 
 def _tests(report: TestReport) -> Text:
@@ -215,7 +266,7 @@ def _words(state: RunState | TestOutcome) -> str:
 
 def runs_table(rows: Iterable[RunRow]) -> Table:
     table = Table(box=None, padding=(0, 1))
-    for column in ("ticket", "state", "step", "waits for", "repository", "started"):
+    for column in ("ticket", "state", "step", "waits for", "repository", "by", "started"):
         table.add_column(column)
     for row in rows:
         table.add_row(
@@ -224,6 +275,7 @@ def runs_table(rows: Iterable[RunRow]) -> Table:
             Text(row.step.replace("_", " ")),
             Text(plain(row.waits_for)),
             Text(plain(row.repository)),
+            Text(plain(row.starter or (row.card.starter if row.card else ""))),
             Text(_when(row.started)),
         )
     return table

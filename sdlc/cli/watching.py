@@ -29,6 +29,7 @@ _LONG_SECONDS = 5.0
 
 _NO_ANSWER = "The server or its worker does not answer; waiting for it …"
 
+
 _told: set[tuple[str, ...]] = set()
 """What this process has printed: a run that is watched again is not told from the start."""
 
@@ -52,6 +53,7 @@ async def watch(runs: Runs, key: str, *, until: Until = is_over, live: bool | No
 
     Raises RunNotFound. A server or worker that does not answer is waited for, and said.
     """
+
     at_terminal = (sys.stderr.isatty() and os.environ.get("TERM") != "dumb") if live is None else live
     return await (_watch_live(runs, key, until) if at_terminal else _watch_lines(runs, key, until))
 

@@ -9,7 +9,7 @@ import typer
 
 from sdlc.cli.context import CONTEXT, log_file, say
 from sdlc.cli.interrupts import Interrupted, wait_for
-from sdlc.cli.reading import print_json
+from sdlc.cli.output import print_json
 
 if TYPE_CHECKING:
     from sdlc.alone import AloneResult

@@ -17,10 +17,13 @@ import platformdirs
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, YamlConfigSettingsSource
 
+from sdlc.config.approvals import ApprovalSettings, expanded, policy_for
 from sdlc.config.github import GitHubSettings
-from sdlc.config.intake import IntakeSettings, PersonSettings, WebSettings
+from sdlc.config.intake import IntakeSettings, PersonSettings
 from sdlc.config.jira import JiraSettings
+from sdlc.config.notify import NotifySettings
 from sdlc.config.section import Section
+from sdlc.config.web import WebSettings
 from sdlc.domain import ApprovalPolicy, Budget, RunPolicy, SplitPolicy, StepLimits
 from sdlc.errors import ConfigurationError
 
@@ -270,7 +273,12 @@ class Settings(BaseSettings):
     intake: IntakeSettings = IntakeSettings()
     people: tuple[PersonSettings, ...] = ()
     """People under all their names."""
+    groups: dict[str, tuple[str, ...]] = {}
+    """Names of people by the name of a group; `@name` stands for it wherever people are named."""
+    approvals: tuple[ApprovalSettings, ...] = ()
+    """What differs from `run.approval` for single repositories; the first that fits."""
     web: WebSettings = WebSettings()
+    notify: NotifySettings = NotifySettings()
     llm: ModelSettings = ModelSettings()
     sandbox: SandboxSettings = SandboxSettings()
     engine: EngineSettings = EngineSettings()
@@ -293,12 +301,16 @@ class Settings(BaseSettings):
     def artifacts_dir(self) -> Path:
         return self.storage.folder or self.data_dir / "artifacts"
 
-    def run_policy(self) -> RunPolicy:
-        """The part that a run keeps from its start to its end."""
+    def run_policy(self, repository: str = "") -> RunPolicy:
+        """The part that a run about this repository keeps from its start to its end.
+
+        Raises ConfigurationError for a group that is not there.
+        """
         approval = self.run.approval
         if self.forge.kind != "local" and "approval" not in self.run.model_fields_set:
             # The default is for one person alone with a forge of files.
             approval = approval.model_copy(update={"allow_starter": False})
+        approval = expanded(policy_for(repository, approval, self.approvals), self.groups)
         return RunPolicy(
             max_fix_rounds=self.run.max_fix_rounds,
             max_iterations=self.run.max_iterations,

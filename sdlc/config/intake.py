@@ -30,6 +30,8 @@ class PersonSettings(Section):
     """Stands in the `Co-authored-by` of commits of runs that they start."""
     github: str = ""
     """Login."""
+    web: str = ""
+    """What signs them in to the web calls them, where that is not `name`: OIDC's `name_claim`, the proxy's user."""
     jira: str = ""
     """Account id (Cloud) or user name (Data Center)."""
 
@@ -47,13 +49,3 @@ class IntakeSettings(Section):
     max_open_runs: int = Field(default=3, ge=1)
     poll_seconds: float = Field(default=60, ge=1)
     """How often `sdlc serve --poll` looks for what webhooks have missed."""
-
-
-class WebSettings(Section):
-    host: str = "127.0.0.1"
-    port: int = Field(default=8080, ge=0, le=65_535)
-    """0 picks a free one."""
-    max_body_bytes: int = Field(default=25 * 1024**2, ge=1_024)
-    """Of a delivery; GitHub sends at most 25 MB."""
-    answer_seconds: float = Field(default=0.8, gt=0)
-    """How long Temporal may take to keep a delivery. After that the sender is asked to try again."""

@@ -219,9 +219,19 @@ class Notice(Record):
     body: str
     run: RunIdentity
     url: str = ""
+    repository: str = ""
+    people: tuple[str, ...] = ()
+    """Whom it is for; empty: everybody."""
+    head_sha: str = ""
+    occasion: str = ""
+    """Tells this notice from another of the same words; a retry has the same. Empty: the words alone tell."""
 
 
 class Notifier(Protocol):
     async def notify(self, notice: Notice) -> None:
-        """Tell people; a repeated notice (same run, event and title) is told once where the channel allows it."""
+        """Tell people; the same run, event, title and occasion once, as far as the channel allows it."""
+        ...
+
+    async def check(self) -> tuple[str, ...]:
+        """What is wrong with the channels, in sentences for a person; nothing is sent."""
         ...

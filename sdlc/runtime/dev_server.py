@@ -26,7 +26,7 @@ from sdlc.runtime.server_ports import HOST, answers, choose_ports, remember_port
 if TYPE_CHECKING:
     from sdlc.config import Settings
 
-SEARCH_ATTRIBUTES = ("SdlcTicket", "SdlcRepository", "SdlcStep", "SdlcState", "SdlcWaitsFor")
+SEARCH_ATTRIBUTES = ("SdlcTicket", "SdlcRepository", "SdlcStep", "SdlcState", "SdlcWaitsFor", "SdlcStarter")
 """All of type Keyword."""
 
 START_SECONDS = 40.0

@@ -37,6 +37,7 @@ from sdlc.runtime.redaction import Redactor
 
 if TYPE_CHECKING:
     from sdlc.config import Settings
+    from sdlc.config.notify import ChannelSettings
 
 SECONDS = 20.0
 """What one check may take."""
@@ -92,6 +93,7 @@ async def diagnose(
         _bounded("tracker", lambda: _tracker(asked)),
         _forge(asked, repository),
         _bounded("model", lambda: _model(asked, model)),
+        _bounded("notifications", lambda: _notifications(asked)),
         _bounded("engine", lambda: _engine(asked, engine)),
         _bounded("sandbox", lambda: _sandbox(asked)),
         _bounded("git", _git),
@@ -111,7 +113,7 @@ async def diagnose(
 
 def of_settings(settings: Settings) -> list[Check]:
     """What the settings say against each other; one `ok` where they agree. Pure, but for a look for the key file."""
-    rules = (_of_jira, _of_github, _of_intake, _of_people, _of_web)
+    rules = (_of_jira, _of_github, _of_intake, _of_approvals, _of_people, _of_web, _of_notify)
     if troubles := [trouble for rule in rules for trouble in rule(settings)]:
         return troubles
     kinds = f"tracker {settings.tracker.kind}, forge {settings.forge.kind}, engine {settings.engine.name}"
@@ -187,8 +189,37 @@ def _of_intake(settings: Settings) -> Iterator[Check]:
         yield _warning(f"Routes below that of {catch_all.repository} are never reached: it takes all tickets.", mend)
 
 
+def _of_approvals(settings: Settings) -> Iterator[Check]:
+    """Of the general policy, and of each that differs from it."""
+    from sdlc.config.approvals import expanded, policy_for
+
+    ways = {"cli", "signal"}
+    ways |= {"web"} if settings.web.sign_in.kind != "none" else set()  # there everybody may look alone
+    ways |= {"forge"} if settings.forge.kind != "local" else set()
+    ways |= {"tracker"} if settings.tracker.kind != "local" else set()
+    general = settings.run.approval
+    policies = [("run.approval", general)]
+    for number, entry in enumerate(settings.approvals, start=1):
+        name = f"approvals, entry {number} ({', '.join(entry.repositories) or 'for no repository'})"
+        policies.append((name, policy_for("", general, [entry.model_copy(update={"repositories": ("*",)})])))
+    for where, policy in policies:
+        try:
+            expanded(policy, settings.groups)
+        except ConfigurationError as error:
+            found, _, mend = str(error).rpartition("; ")
+            yield _fault(f"{where}: {found}.", f"{mend[:1].upper()}{mend[1:]}")
+        if policy.sources and not ways.intersection(policy.sources):
+            named = ", ".join(policy.sources)
+            mend = f"Add one of {', '.join(sorted(ways))}, or leave sources out."
+            yield _warning(f"{where}: sources has {named} alone, from where no decision can come here.", mend)
+
+
 def _of_people(settings: Settings) -> Iterator[Check]:
-    approval, people = settings.run_policy().approval, settings.people
+    people = settings.people
+    try:
+        approval = settings.run_policy().approval
+    except ConfigurationError:  # which another rule tells
+        approval = settings.run.approval
     approvers = {name.strip().casefold() for name in approval.approvers}
     if approvers and len(approvers) < approval.required:
         named = f"{counted(approval.required, 'approval')} are required and {len(approvers)} in run.approval.approvers"
@@ -210,6 +241,8 @@ def _of_people(settings: Settings) -> Iterator[Check]:
 
 
 def _of_web(settings: Settings) -> Iterator[Check]:
+    if refusal := settings.web.refusal():
+        yield _fault(*refusal)
     kinds = settings.tracker.kind, settings.forge.kind
     for name, secret in (("jira", settings.jira.webhook_secret), ("github", settings.github.webhook_secret)):
         if secret is not None and len(secret.get_secret_value()) < SHORTEST_SECRET:
@@ -218,6 +251,30 @@ def _of_web(settings: Settings) -> Iterator[Check]:
         if name in kinds and secret is None and settings.web.host not in _LOOPBACK:
             mend = f"Set {name}.webhook_secret; or web.host to 127.0.0.1, where `sdlc serve --poll` is enough."
             yield _warning(f"web.host is open to others, and /webhooks/{name} takes nothing without a secret.", mend)
+
+
+def _of_notify(settings: Settings) -> Iterator[Check]:
+    channels = settings.notify.channels
+    for channel in channels:
+        if trouble := _unusable(settings, channel):
+            yield _fault(f"notify.channels: {trouble}", "Correct it there, or in the environment; or take it out.")
+    if channels and not settings.web.url:
+        mend = "Set web.url to where browsers reach the pages."
+        said = "lead to pages on this machine alone, and those of `sdlc worker` to none"
+        yield _warning(f"web.url is not set: messages of notify.channels {said}.", mend)
+
+
+def _unusable(settings: Settings, channel: ChannelSettings) -> str:
+    """Why no worker starts with this channel; empty if one does."""
+    from sdlc.integrations.notify.channels import opened
+    from sdlc.integrations.notify.routing import expanded
+
+    try:
+        expanded(channel.people, settings.groups, channel.name)
+        opened(channel)
+    except ConfigurationError as error:
+        return str(error)
+    return ""
 
 
 # --- what they name ---------------------------------------------------------------------------
@@ -277,6 +334,24 @@ async def _model(settings: Settings, check: Callable[[Settings], Awaitable[None]
     await check(settings)
     names = dict.fromkeys(name for name in (settings.llm.coder, settings.llm.reviewer, settings.llm.name) if name)
     return [Check("model", "ok", f"The endpoint takes our requests; configured: {', '.join(names)}.")]
+
+
+async def _notifications(settings: Settings) -> list[Check]:
+    from sdlc.runtime.services import build_notifier
+
+    channels = settings.notify.channels
+    if not channels:
+        return [Check("notifications", "ok", "No channel is configured; notices are kept in a file.")]
+    # The others are faults of the settings alone, and must not keep these from being looked at.
+    usable = tuple(channel for channel in channels if not _unusable(settings, channel))
+    if not usable:
+        return [Check("notifications", "warning", "No channel can be asked.", "First mend notify.channels.")]
+    notify = settings.notify.model_copy(update={"channels": usable})
+    mend = "See that the service is reached from here, or correct the address in notify.channels."
+    if missing := await build_notifier(settings.model_copy(update={"notify": notify})).check():
+        return [Check("notifications", "fault", one, mend) for one in missing]
+    names = ", ".join(channel.name for channel in usable)
+    return [Check("notifications", "ok", f"Nothing is wrong with {names} as far as can be told without sending.")]
 
 
 async def _engine(settings: Settings, check: Callable[[Settings], None]) -> list[Check]:
@@ -383,7 +458,8 @@ def _import_all(settings: Settings) -> None:
     """Before the first time-out runs: on a busy machine imports take longer than Temporal may take to answer."""
     from sdlc.runtime.services import build_forge, build_tracker
 
-    for module in ("sdlc.review_graphs.panel", "sdlc.runtime.client", "sdlc.integrations.sandbox"):
+    modules = ("sdlc.review_graphs.panel", "sdlc.runtime.client", "sdlc.integrations.sandbox")
+    for module in (*modules, "sdlc.integrations.notify.channels"):
         importlib.import_module(module)
     for build in (build_tracker, build_forge):
         with suppress(SdlcError):  # which the check itself will tell
@@ -391,8 +467,10 @@ def _import_all(settings: Settings) -> None:
 
 
 def _impatient(settings: Settings) -> Settings:
-    """With requests of Jira and GitHub that end in time."""
+    """With requests of Jira, GitHub and channels that end in time."""
     jira, github = settings.jira, settings.github
     jira = jira.model_copy(update={"read_seconds": min(jira.read_seconds, _SERVICE_SECONDS)})
     github = github.model_copy(update={"timeout_seconds": min(github.timeout_seconds, _SERVICE_SECONDS)})
-    return settings.model_copy(update={"jira": jira, "github": github})
+    notify = settings.notify
+    notify = notify.model_copy(update={"timeout_seconds": min(notify.timeout_seconds, _SERVICE_SECONDS)})
+    return settings.model_copy(update={"jira": jira, "github": github, "notify": notify})

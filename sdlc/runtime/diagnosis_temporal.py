@@ -82,7 +82,7 @@ async def _search_attributes(client: Client) -> Check:
         mend = "Remove them there, and let a worker add them."
         return Check(name, "warning", f"Not of type Keyword, so runs go without: {', '.join(wrong)}.", mend)
     if missing := [one for one in SEARCH_ATTRIBUTES if one not in known]:
-        mend = "A worker with the right to adds them; or `temporal operator search-attribute create`."
+        mend = "`sdlc setup` adds them, or `temporal operator search-attribute create`, with the right to."
         return Check(name, "warning", f"Temporal has no search attributes {', '.join(missing)}.", mend)
     return Check(name, "ok", f"All {len(SEARCH_ATTRIBUTES)} search attributes are there.")
 

@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sdlc.comment_commands import Command, Verb, parse
 from sdlc.deliveries import CommandComment
-from sdlc.domain import AttentionAnswer, AttentionKind, Instruction, Person, TicketStatus
+from sdlc.domain import (
+    ApprovalDecision,
+    AttentionAnswer,
+    AttentionKind,
+    DecisionKind,
+    Instruction,
+    Person,
+    TicketStatus,
+)
 from sdlc.errors import FinalError, RunNotFound, UsageError
-from sdlc.people import accounts_of, same
+from sdlc.markdown import inline
+from sdlc.people import ApproverName, accounts_of, by_author, same
 from sdlc.progress import RunProgress
 from sdlc.run_payloads import Spoken
 from sdlc.runtime import intake_replies as replies
@@ -19,6 +29,12 @@ if TYPE_CHECKING:
     from sdlc.integrations.services import Services
 
 _LONGEST_NAME = 200
+_DECISIONS = {
+    Verb.APPROVE: DecisionKind.APPROVE,
+    Verb.REQUEST_CHANGES: DecisionKind.REQUEST_CHANGES,
+    Verb.REJECT: DecisionKind.REJECT,
+}
+_HEAD = re.compile(r"[0-9a-f]{7,64}")
 _CUT = "The comment was too long; its end was left out."
 
 
@@ -30,6 +46,7 @@ class _Order:
     key: str
     person: Person
     message_id: str
+    decider: ApproverName
 
     @property
     def by(self) -> str:
@@ -64,16 +81,27 @@ class Commands:
         key, settings = comment.ticket_key, self.settings
         service = service_of(settings)
         commanders = accounts_of(settings.intake.commanders, settings.people, service)
-        is_named = same(commanders, comment.author.aliases)
+        decider = by_author(comment.author, settings.people, service)
+        is_named = same(commanders, comment.author.aliases) or await self._is_asked(key, command.verb, decider)
         if not is_named and not await self.tracker.may_command(comment.author, key):
             writers_may = settings.tracker.kind == "github"
             return replies.may_not(settings.intake, writers_may=writers_may), f"{key}: refused, who asked may not"
         if command.verb is None:
             return replies.help_text(), f"{key}: told which commands there are"
         person = named(comment.author, settings.people, service)
-        order = _Order(command, key, person, f"{settings.tracker.kind}-comment-{comment.comment_id}")
+        order = _Order(command, key, person, f"{settings.tracker.kind}-comment-{comment.comment_id}", decider)
         reply, did = await self._done(order, command.verb)
         return f"{reply} {_CUT}" if command.cut else reply, did
+
+    async def _is_asked(self, key: str, verb: Verb | None, who: ApproverName) -> bool:
+        """Is it a decision of somebody whom the run asks for one by name?"""
+        if verb not in _DECISIONS:
+            return False
+        try:
+            card = await self.runs.card(key)
+        except RunNotFound:
+            return False
+        return card is not None and same(who.names, card.approvers)
 
     async def _done(self, order: _Order, verb: Verb) -> tuple[str, str]:
         if verb is Verb.START:
@@ -107,6 +135,8 @@ class Commands:
             return replies.status(look), f"{key}: told how it stands"
         if verb in (Verb.RETRY, Verb.CANCEL):
             return await self._attended(order, verb, progress)
+        if verb in _DECISIONS:
+            return await self._decided(order, verb, progress)
         if progress.state.is_over:
             raise RunNotFound(key)
         if verb is Verb.INSTRUCT:
@@ -121,6 +151,35 @@ class Commands:
             told = "It halts before its next step or turn." if verb is Verb.PAUSE else "It goes on if it was paused."
         waits = "" if verb is Verb.RESUME and progress.waits_for == "resume" else replies.waits(progress)
         return " ".join(filter(None, (told, waits))), f"{key}: {verb.value}"
+
+    async def _decided(self, order: _Order, verb: Verb, progress: RunProgress) -> tuple[str, str]:
+        """An approval names its head: a comment may be read long after it was written."""
+        kind, text = _DECISIONS[verb], order.command.text
+        head = progress.change.head_sha if progress.change else ""
+        if kind is DecisionKind.APPROVE:
+            named_head, _, text = text.partition(" ")
+            if not _HEAD.fullmatch(named_head.lower()):
+                return replies.which_head(progress), f"{order.key}: asked which head is approved"
+            head = named_head.lower()
+        elif not text:
+            return replies.say_why(verb), f"{order.key}: asked for a reason"
+        decision = ApprovalDecision(
+            kind=kind,
+            by=order.decider.name[:_LONGEST_NAME],
+            aliases=order.decider.aliases,
+            also_called=order.decider.also_called,
+            head_sha=head,
+            comment=text.strip(),
+            source="tracker",
+            decision_id=order.message_id,
+        )
+        try:
+            receipt = await self.runs.decide(order.key, decision)
+        except RunNotFound:
+            raise
+        except UsageError as error:
+            return replies.refused(error), f"{order.key}: {verb.value} was refused: {error}"
+        return inline(receipt.message), f"{order.key}: {verb.value}"
 
     async def _attended(self, order: _Order, verb: Verb, progress: RunProgress) -> tuple[str, str]:
         text, is_retry = order.command.text, verb is Verb.RETRY

@@ -27,12 +27,15 @@ _HELP = {
     Verb.RETRY: "lets it go on after trouble; a text behind it is an instruction",
     Verb.INSTRUCT: "passes a text on to the engine",
     Verb.CANCEL: "ends it for good; a text behind it is the reason",
+    Verb.APPROVE: "approves the head whose sha stands behind it",
+    Verb.REQUEST_CHANGES: "sends the change back with the text behind it",
+    Verb.REJECT: "rejects it for good; the text behind it is the reason",
 }
 
 
 def help_text() -> str:
     lines = [f"- `/sdlc {verb.value}` {what}" for verb, what in _HELP.items()]
-    ends = "Approvals and requests for changes are given as a review of the pull request."
+    ends = "A review of the pull request decides as well."
     return "\n".join(["I don't know that command. There are:", "", *lines, "", ends])
 
 
@@ -88,6 +91,7 @@ def status(look: Look) -> str:
         f"The run for {inline(progress.ticket_key)} is {state}{_at(progress)}.",
         waits(progress),
         f"{link(f'Pull request {pull_request.number}', pull_request.url)}." if pull_request else "",
+        f"{_approves(progress)} it." if progress.state is RunState.AWAITING_APPROVAL else "",
         *_troubles(look),
         f"Warning: {inline(progress.warnings[-1], _WORDS)}" if progress.state.is_over and progress.warnings else "",
         f"Until now: {cost(progress.usage)}.",
@@ -107,6 +111,21 @@ def _troubles(look: Look) -> Sequence[str]:
         f"{code(one.activity, 100)} is tried again (attempt {one.attempt}): {inline(one.message, _WORDS)}"
         for one in look.troubles[:3]
     ]
+
+
+def which_head(progress: RunProgress) -> str:
+    if progress.state is not RunState.AWAITING_APPROVAL or progress.change is None:
+        return f"It does not wait for an approval now; it is {progress.state.value.replace('_', ' ')}."
+    return f"Say which head: {_approves(progress)} what waits now. Look at it first."
+
+
+def say_why(verb: Verb) -> str:
+    return f"Say why: the text behind {code(f'/sdlc {verb.value}')} goes to the engine and into the audit trail."
+
+
+def _approves(progress: RunProgress) -> str:
+    head = progress.change.head_sha[:10] if progress.change else ""
+    return f"{code(f'/sdlc approve {head}')} approves"
 
 
 def waits_for_a_review(progress: RunProgress) -> str:

@@ -18,6 +18,8 @@ def quiet_runtime() -> Runtime:
     # A native thread that has just answered still holds on to the interpreter for a moment. A short command that ends
     # right then is aborted by Python ("PyGILState_Release: thread state must be current", exit code 134), one in five.
     atexit.register(time.sleep, _LAST_BREATH)
+    # Without any handler Python prints warnings as they are.
+    logging.getLogger("temporalio").addHandler(logging.NullHandler())
     return Runtime(
         telemetry=TelemetryConfig(
             logging=LoggingConfig(

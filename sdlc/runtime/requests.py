@@ -45,7 +45,7 @@ def request_for(
         starter=person.name,
         starter_aliases=person.names[1:],
         starter_email=person.email,
-        policy=settings.run_policy(),
+        policy=settings.run_policy(where),
         ui_url=settings.temporal.ui_url.rstrip("/"),
     )
     return with_bot(request, bot)

@@ -11,9 +11,10 @@ import re
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
+from pydantic import ValidationError
 from temporalio.client import (
     Client,
     WorkflowExecution,
@@ -40,10 +41,12 @@ from sdlc.domain import (
     RunRequest,
     RunState,
     TestReport,
+    Ticket,
 )
 from sdlc.errors import ConfigurationError, PermissionDenied, RunNotFound, SdlcError, ServiceUnavailable, UsageError
 from sdlc.progress import RunOutcome, RunProgress
-from sdlc.run_payloads import PanelReports
+from sdlc.run_card import MEMO, RunCard
+from sdlc.run_payloads import PanelReports, Reassigned
 
 WORKFLOW = "SdlcWorkflow"
 _OVER = frozenset(state.value for state in RunState if state.is_over)
@@ -112,6 +115,9 @@ class RunRow:
     repository: str
     started: datetime
     closed: datetime | None
+    starter: str = ""
+    card: RunCard | None = None
+    """None for a run of an older version, or one that has not come to say anything."""
 
 
 class Runs:
@@ -177,6 +183,11 @@ class Runs:
         info = (await self._describe(key)).raw_description.workflow_execution_info
         return HistorySize(events=info.history_length, bytes=info.history_size_bytes)
 
+    async def first_run(self, key: str) -> str:
+        """What a run calls itself in messages: the id of its first execution, which outlives a reset."""
+        described = await self._describe(key)
+        return described.raw_description.workflow_execution_info.first_run_id or described.run_id
+
     async def is_open(self, key: str) -> bool:
         return (await self._describe(key)).status is WorkflowExecutionStatus.RUNNING
 
@@ -196,17 +207,40 @@ class Runs:
         """What a finished run returned; None if it was cancelled or terminated."""
         with self._told(key):
             try:
-                handle = self._client.get_workflow_handle(_checked(key), result_type=RunOutcome)
+                handle = self._client.get_workflow_handle(checked(key), result_type=RunOutcome)
                 outcome: RunOutcome = await handle.result()
             except WorkflowFailureError:
                 return None
         return outcome
 
-    async def list(self, *, include_closed: bool = True, limit: int = 50) -> list[RunRow]:
-        """The newest first."""
-        query = f"WorkflowType = '{WORKFLOW}'" + ("" if include_closed else " AND ExecutionStatus = 'Running'")
+    async def list(
+        self,
+        *,
+        include_closed: bool = True,
+        limit: int = 50,
+        repository: str = "",
+        state: str = "",
+        starter: str = "",
+        waiting: bool = False,
+        since: datetime | None = None,
+    ) -> list[RunRow]:
+        """The newest first. `waiting`: for people; `since`: started then or later. Texts fit exactly, as they are."""
+        wanted = {"SdlcRepository": repository, "SdlcState": state, "SdlcStarter": starter}
+        parts = [f"WorkflowType = '{WORKFLOW}'"]
+        parts += [] if include_closed and not waiting else ["ExecutionStatus = 'Running'"]
+        parts += ["SdlcWaitsFor = 'person'"] if waiting else []
+        parts += [f"{name} = {quoted(value)}" for name, value in wanted.items() if value]
+        parts += [f"StartTime >= '{since.astimezone(UTC).isoformat()}'"] if since else []
         with self._told():
-            return [_row(execution) async for execution in self._list(query, limit)]
+            return [await row(execution) async for execution in self._list(" AND ".join(parts), limit)]
+
+    async def card(self, key: str) -> RunCard:
+        """The run on one card, as it stands now."""
+        return await self._query(key, "card", RunCard)
+
+    async def ticket(self, key: str) -> Ticket | None:
+        """The ticket as the run has read it; None before its first step."""
+        return await self._query(key, "ticket", Ticket | None)  # type: ignore[arg-type]
 
     async def _list(self, query: str, limit: int) -> AsyncIterator[WorkflowExecution]:
         async for execution in self._client.list_workflows(query, limit=limit, rpc_timeout=ANSWER_WITHIN):
@@ -217,6 +251,10 @@ class Runs:
     async def decide(self, key: str, decision: ApprovalDecision) -> MessageReceipt:
         """Approve, reject or request changes; UsageError with the reason if it does not count."""
         return await self._update(key, "decide", decision)
+
+    async def reassign(self, key: str, said: Reassigned) -> MessageReceipt:
+        """Let others decide; UsageError with the reason if it does not count."""
+        return await self._update(key, "hand_on", said)
 
     async def attend(self, key: str, answer: AttentionAnswer) -> MessageReceipt:
         """Answer a run that needs attention; UsageError with the reason if it does not count."""
@@ -235,7 +273,7 @@ class Runs:
     # --- how it is asked ----------------------------------------------------------------------
 
     def _handle(self, key: str) -> WorkflowHandle[Any, Any]:
-        return self._client.get_workflow_handle(_checked(key))
+        return self._client.get_workflow_handle(checked(key))
 
     async def _describe(self, key: str) -> WorkflowExecutionDescription:
         with self._told(key):
@@ -275,7 +313,9 @@ class Runs:
             except (TimeoutError, WorkflowUpdateRPCTimeoutOrCancelledError) as error:
                 if _is_cancelled():
                     raise asyncio.CancelledError from error  # the SDK makes one error of both
-                raise _no_worker(key) from error
+                raise _not_heard_yet(key) from error
+        if not receipt.accepted:
+            raise UsageError(receipt.message)
         return receipt
 
     @contextmanager
@@ -287,7 +327,7 @@ class Runs:
             raise _as_ours(error, key, self._client.namespace) from error
 
 
-def _checked(key: str) -> str:
+def checked(key: str) -> str:
     """The workflow's id; UsageError for what can't be a key."""
     if not _KEY.fullmatch(key):
         raise UsageError(f"{key!r} is not a ticket key such as BUG-1; `sdlc list` shows the runs there are.")
@@ -328,6 +368,13 @@ def _no_worker(key: str) -> ServiceUnavailable:
     return ServiceUnavailable(f"No worker answers for {key}; start one with `sdlc dev` or `sdlc worker`.")
 
 
+def _not_heard_yet(key: str) -> ServiceUnavailable:
+    return ServiceUnavailable(
+        f"No worker answers for {key}, so it is not known yet whether that counts: it is looked at once there is one "
+        f"(`sdlc dev`, `sdlc worker`), and `sdlc audit {key}` tells. To say it twice does no harm."
+    )
+
+
 def _unavailable(error: RPCError) -> SdlcError:
     return ServiceUnavailable(f"Temporal does not answer ({error.message}); is the server up?")
 
@@ -361,7 +408,15 @@ def _trouble(pending: Any) -> Trouble:
     )
 
 
-def _row(execution: WorkflowExecution) -> RunRow:
+def quoted(value: str) -> str:
+    """A value as visibility queries take it. UsageError for what can't be printed: no name has that."""
+    if not value.isprintable():
+        raise UsageError("A filter holds characters that can't be printed; type it anew.")
+    return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
+
+
+async def row(execution: WorkflowExecution) -> RunRow:
+    """A line of a list, with the card of the run's memo."""
     attributes = _keywords(execution.typed_search_attributes)
     status = execution.status.name.lower() if execution.status else "unknown"
     state = attributes.get("SdlcState", "")
@@ -377,7 +432,16 @@ def _row(execution: WorkflowExecution) -> RunRow:
         repository=attributes.get("SdlcRepository", ""),
         started=execution.start_time,
         closed=execution.close_time,
+        starter=attributes.get("SdlcStarter", ""),
+        card=await _card(execution),
     )
+
+
+async def _card(execution: WorkflowExecution) -> RunCard | None:
+    try:
+        return RunCard.model_validate((await execution.memo()).get(MEMO))
+    except (ValidationError, ValueError, TypeError):
+        return None
 
 
 def _keywords(attributes: TypedSearchAttributes) -> dict[str, str]:

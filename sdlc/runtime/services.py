@@ -12,12 +12,15 @@ if TYPE_CHECKING:
     from sdlc.integrations.artifacts import ArtifactStore
     from sdlc.integrations.git.runner import Git
     from sdlc.integrations.github.tokens import Tokens
+    from sdlc.integrations.notify.channels import LinkFor
     from sdlc.integrations.ports import Forge, Notifier, Tracker
     from sdlc.integrations.workspace import Workspaces
 
 
-def build_services(settings: Settings) -> Services:
+def build_services(settings: Settings, *, link_for: LinkFor | None = None) -> Services:
     """What a worker's activities work with; nothing is reached or started by this.
+
+    `link_for` gives the web page of a notice's run, where there are such pages.
 
     Raises ConfigurationError for a kind of tracker or forge that is not known.
     """
@@ -35,7 +38,7 @@ def build_services(settings: Settings) -> Services:
         settings=settings,
         tracker=_tracker(settings, github),
         forge=_forge(settings, github, workspaces, artifacts),
-        notifier=_notifier(settings),
+        notifier=build_notifier(settings, link_for),
         workspaces=workspaces,
         sandbox=sandbox,
         environments=Environments(settings, workspaces, sandbox, artifacts),
@@ -57,6 +60,13 @@ def build_forge(settings: Settings) -> Forge:
     github = _GitHub(settings)
     workspaces = Workspaces(settings.cache_dir, submodules=settings.forge.submodules, git=github.git)
     return _forge(settings, github, workspaces, ArtifactStore(settings.artifacts_dir))
+
+
+def build_workspaces(settings: Settings) -> Workspaces:
+    """Clones and worktrees of the settings' cache, with a git that has the forge's credentials."""
+    from sdlc.integrations.workspace import Workspaces
+
+    return Workspaces(settings.cache_dir, submodules=settings.forge.submodules, git=_GitHub(settings).git)
 
 
 class _GitHub:
@@ -110,10 +120,19 @@ def _forge(settings: Settings, github: _GitHub, workspaces: Workspaces, artifact
     raise _unknown("forge.kind", settings.forge.kind)
 
 
-def _notifier(settings: Settings) -> Notifier:
-    from sdlc.integrations.notify import LocalNotifier
+def build_notifier(settings: Settings, link_for: LinkFor | None = None) -> Notifier:
+    """Raises ConfigurationError for a channel that can't be used."""
+    from sdlc.integrations.notify.channels import ChannelNotifier
+    from sdlc.runtime.redaction import Redactor
 
-    return LocalNotifier(settings.data_dir)
+    return ChannelNotifier(
+        settings.notify,
+        settings.data_dir,
+        known=settings.people,
+        groups=settings.groups,
+        link_for=link_for or (lambda notice, person: ""),
+        redact=Redactor.of(settings),
+    )
 
 
 def _unknown(setting: str, kind: str) -> ConfigurationError:

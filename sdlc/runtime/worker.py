@@ -14,12 +14,10 @@ from sdlc import __version__
 from sdlc.runtime.activity_failures import ActivityInterceptor
 from sdlc.runtime.client import task_queue
 from sdlc.runtime.redaction import Redactor
-from sdlc.runtime.worker_end import QuietEnd
 
 if TYPE_CHECKING:
-    from temporalio.langgraph import LangGraphPlugin
-
     from sdlc.integrations.services import Services
+    from sdlc.runtime.graphs import Graphs
 
 CONCURRENT_ACTIVITIES = 20
 """Most activities wait for a model or a forge. Those that use a processor (tests, checks) come one to four at a time
@@ -56,7 +54,7 @@ def build_worker(
         workflows=workflows(),
         activities=activities(services),
         plugins=[langgraph_plugin(services)],
-        interceptors=[ActivityInterceptor(Redactor.of(services.settings)), QuietEnd()],
+        interceptors=[ActivityInterceptor(Redactor.of(services.settings))],
         workflow_runner=workflow_runner(),
         build_id=f"sdlc-{__version__}",  # by default the SDK hashes the code of every module that is loaded
         max_concurrent_activities=concurrent_activities,
@@ -69,12 +67,21 @@ def build_worker(
 def workflows() -> Sequence[type]:
     """The workflow classes, also for a Replayer."""
     from sdlc.alone import AloneWorkflow
+    from sdlc.digest import DigestWorkflow
     from sdlc.intake import DeliveryWorkflow, PollWorkflow
     from sdlc.sub_issues import SubIssueWorkflow
     from sdlc.work_loop import WorkLoopWorkflow
     from sdlc.workflow import SdlcWorkflow
 
-    return [SdlcWorkflow, WorkLoopWorkflow, SubIssueWorkflow, AloneWorkflow, DeliveryWorkflow, PollWorkflow]
+    return [
+        SdlcWorkflow,
+        WorkLoopWorkflow,
+        SubIssueWorkflow,
+        AloneWorkflow,
+        DeliveryWorkflow,
+        PollWorkflow,
+        DigestWorkflow,
+    ]
 
 
 def workflow_runner() -> SandboxedWorkflowRunner:
@@ -84,6 +91,7 @@ def workflow_runner() -> SandboxedWorkflowRunner:
 
 def activities(services: Services) -> list[Callable[..., Any]]:
     """The activities of all steps."""
+    from sdlc.runtime.digest import DigestSteps
     from sdlc.runtime.intake import IntakeSteps
     from sdlc.steps.acceptance import AcceptanceSteps
     from sdlc.steps.approval import ApprovalSteps
@@ -96,7 +104,7 @@ def activities(services: Services) -> list[Callable[..., Any]]:
     from sdlc.steps.select_task import SelectSteps
     from sdlc.steps.testing import TestingSteps
 
-    found: list[Callable[..., Any]] = IntakeSteps(services).activities()
+    found: list[Callable[..., Any]] = [*IntakeSteps(services).activities(), *DigestSteps(services).activities()]
     for steps in (
         SelectSteps(services),
         PlanningSteps(services),
@@ -113,19 +121,17 @@ def activities(services: Services) -> list[Callable[..., Any]]:
     return found
 
 
-def langgraph_plugin(services: Services) -> LangGraphPlugin:
-    """The graphs of panels and coding agent as activities; on the worker alone, a client needs none of it.
-
-    Made anew for each worker or Replayer: the plugin changes the graphs that it is given.
-    """
-    from temporalio.langgraph import LangGraphPlugin, graph
+def langgraph_plugin(services: Services) -> Graphs:
+    """The graphs of panels and coding agent as activities; on the worker alone, a client needs none of it."""
+    from temporalio.langgraph import graph
 
     from sdlc.activities import AGENT_GRAPH
     from sdlc.domain import Panel
     from sdlc.engines.agent import build_agent_graph
     from sdlc.review_graphs.panel import build_panel_graphs
+    from sdlc.runtime.graphs import Graphs
 
     graphs = {AGENT_GRAPH: build_agent_graph(services)}
     for panel in Panel:
         graphs |= build_panel_graphs(panel, services, graph)
-    return LangGraphPlugin(graphs=graphs)
+    return Graphs(graphs)

@@ -10,23 +10,31 @@ from temporalio import activity
 
 from sdlc import markdown
 from sdlc.activities import (
+    ANNOUNCE,
+    CODE_OWNERS,
     RECORD_DECISION,
     REQUEST_APPROVAL,
     TELL_PEOPLE,
+    Announce,
     Nothing,
+    Owners,
+    OwnersRequest,
     RecordDecision,
     RequestApproval,
     TellPeople,
 )
 from sdlc.domain import PullRequest, RunIdentity, TicketStatus
 from sdlc.errors import FinalError, TicketNotFound, TicketTaken
+from sdlc.integrations.github.codeowners import PLACES, owners_of, rules_of
 from sdlc.integrations.ports import Notice
-from sdlc.steps.evidence import headline
+from sdlc.steps.evidence import cost, headline
 from sdlc.steps.pull_request import draft_of
 from sdlc.steps.ticket_comments import approval_comment
 
 if TYPE_CHECKING:
     from sdlc.integrations.services import Services
+
+_MOST_OWNERS = 50
 
 log = structlog.get_logger(__name__)
 
@@ -38,11 +46,26 @@ class ApprovalSteps:
         self.services = services
 
     def activities(self) -> list[Callable[..., Any]]:
-        return [self.request_approval, self.record_decision, self.tell_people]
+        return [self.code_owners, self.request_approval, self.record_decision, self.announce, self.tell_people]
+
+    @activity.defn(name=CODE_OWNERS.name)
+    async def code_owners(self, request: OwnersRequest) -> Owners:
+        """Who owns what is changed, as the base branch has it: the change's own file does not choose its judges."""
+        change = request.change
+        objects = await self.services.workspaces.objects(change.repository)
+        for place in PLACES:
+            text = await objects.show(change.base_sha, place)
+            if text is not None:
+                files = await objects.changed_files(change.base_sha, change.head_sha)
+                paths = [name for file in files for name in (file.path, file.old_path) if name]
+                rules = rules_of(text.decode("utf-8", "replace"))
+                found = (owner for path in paths for owner in owners_of(rules, path))
+                return Owners(names=tuple(dict.fromkeys(found))[:_MOST_OWNERS])
+        return Owners()
 
     @activity.defn(name=REQUEST_APPROVAL.name)
     async def request_approval(self, request: RequestApproval) -> PullRequest:
-        """Pull request ready for review with the evidence of this moment, ticket In Review, people notified."""
+        """Pull request ready for review with the evidence of this moment, ticket In Review."""
         evidence, forge, tracker = request.evidence, self.services.forge, self.services.tracker
         run, key = evidence.run, evidence.run.ticket_key
         # Its text was written before the checks had ended and the reviews were published.
@@ -59,15 +82,6 @@ class ApprovalSteps:
         if trouble := await self._not_moved(key, run):
             body += f"\n\n{markdown.inline(trouble, 2_000)}"
         await tracker.comment(key, body, run=run, topic="approval")
-        head = evidence.change.head_sha[:10]
-        notice = Notice(
-            event="needs_approval",
-            title=f"{key} waits for an approval of {head}",
-            body=headline(evidence),
-            run=run,
-            url=pull_request.url,
-        )
-        await self.services.notifier.notify(notice)
         return pull_request
 
     async def _not_moved(self, key: str, run: RunIdentity) -> str:
@@ -90,13 +104,42 @@ class ApprovalSteps:
         )
         return Nothing()
 
+    @activity.defn(name=ANNOUNCE.name)
+    async def announce(self, request: Announce) -> Nothing:
+        """A notice with the evidence in one sentence."""
+        evidence = request.evidence
+        body = headline(evidence) if request.event == "needs_approval" else cost(evidence.usage)
+        notice = Notice(
+            event=request.event,
+            title=request.title,
+            body=body.replace("**", ""),
+            run=evidence.run,
+            url=request.pull_request.url,
+            repository=evidence.change.repository.name,
+            people=request.people,
+            head_sha=evidence.change.head_sha,
+            occasion=request.occasion,
+        )
+        await self.services.notifier.notify(notice)
+        return Nothing()
+
     @activity.defn(name=TELL_PEOPLE.name)
     async def tell_people(self, request: TellPeople) -> Nothing:
         """A notice, and where it is wished a comment on the ticket, one for each event."""
-        notice = Notice(event=request.event, title=request.title, body=request.body, run=request.run, url=request.url)
-        await self.services.notifier.notify(notice)
-        if request.on_ticket:
+        notice = Notice(
+            event=request.event,
+            title=request.title,
+            body=request.body,
+            run=request.run,
+            url=request.url,
+            repository=request.repository,
+            people=request.people,
+            head_sha=request.head_sha,
+            occasion=request.occasion,
+        )
+        if request.on_ticket:  # first: a channel that is down must not silence the ticket
             await self._comment(request)
+        await self.services.notifier.notify(notice)
         return Nothing()
 
     async def _comment(self, request: TellPeople) -> None:

@@ -25,8 +25,8 @@ from sdlc.cli.demo_model import mark_as_demo, model_of_a_demo
 from sdlc.cli.demonstration import fresh_folder, leave_other_servers_alone
 from sdlc.cli.failures import exit_code_of, leave
 from sdlc.cli.interrupts import wait_for
+from sdlc.cli.output import print_json
 from sdlc.cli.preflight import check_engine, say_what_is_unchecked
-from sdlc.cli.reading import print_json
 from sdlc.cli.view import evidence_view, show
 from sdlc.cli.watching import until_it_goes_on, waits_for_people, watch
 from sdlc.config import CONFIG_FILE, Settings, default_data_dir, load

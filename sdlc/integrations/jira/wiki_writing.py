@@ -13,7 +13,7 @@ Node = dict[str, Any]
 _DELIMITERS = {"strong": "*", "em": "_", "strike": "-", "underline": "+"}
 _PANELS = {"info": "info", "note": "note", "warning": "warning", "error": "warning", "success": "tip", "tip": "tip"}
 _SPECIAL = re.compile(r"[{}\[\]!|]|\?\?|(?<!\w)[*_+^~-]|[*_+^~-](?!\w)|--+")
-_BLOCK_START = re.compile(r"^(\s*)(?:(h[1-6]|bq)\.|(\#{1,10}\s))")
+_BLOCK_START = re.compile(r"^(\s*)(?:(h[1-6]|bq)\.|(\#{1,10}(?:\s|$)))")
 _BACKSLASH = "&#92;"
 """Two backslashes are a line break, and there is no other way to show them."""
 _DEPTH = 24
